@@ -1,0 +1,14 @@
+"""Fingerprint of the native sources: which C code an extension was built from."""
+
+import hashlib
+from pathlib import Path
+
+
+def source_fingerprint(native: Path) -> str:
+    """SHA-256 (first 16 hex digits) over names and contents of all C sources and headers below `native`, but its tests."""
+    digest = hashlib.sha256()
+    for part in ("include", "core", "gnc", "world", "port", "ffi"):
+        for path in sorted((native / part).rglob("*")):
+            if path.suffix in (".c", ".h", ".py"):
+                digest.update(path.relative_to(native).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]

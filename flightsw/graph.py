@@ -1,0 +1,216 @@
+"""Graph: compiled nodes joined by links, run by the C core.
+
+This is the runtime under a bench and under a replay. A single node is a graph without links.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flightsw._native import digest, ffi, lib
+from flightsw.errors import ConfigError, FlightswError, StepError
+from flightsw.messages import MessageType
+from flightsw.schedule import CompiledNode
+from flightsw.tasks import bind_python, take_failure, unbind_python
+
+_REASONS = {-1: "not a load blob", -2: "a load blob of another version", -3: "bytes differ from their hash", -4: "truncated",
+            -5: "a task is not linked in", -6: "a task has another layout here", -7: "message definitions differ",
+            -8: "a task returned an error", -9: "an index points outside"}
+NEED_DRAIN, STOPPED = 1, 2
+
+
+@dataclass(frozen=True)
+class LinkSpec:
+    """A link between two topics of compiled nodes. latency_ticks >= 1."""
+
+    src_node: str
+    src_topic: str
+    dst_node: str
+    dst_topic: str
+    latency_ticks: int = 1
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All images of a graph at one tick: enough to go on from there, anywhere."""
+
+    tick: int
+    images: Mapping[str, bytes]
+    links: bytes
+
+
+class NodeView:
+    """A loaded node: topics, states and parameters as numpy records in the image (views, not copies)."""
+
+    def __init__(self, compiled: CompiledNode, c: Any, image: np.ndarray[Any, Any]) -> None:
+        self.compiled, self.c, self.image = compiled, c, image
+        self.name = compiled.name
+        self._scratch = np.zeros(-(-compiled.image_size // 8), np.uint64)
+
+    def _record(self, offset: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        return self.image[offset : offset + dtype.itemsize].view(dtype).reshape(())
+
+    def topic(self, name: str) -> np.ndarray[Any, Any]:
+        """Record of a topic as it stands (a view). KeyError when the node has none of that name."""
+        t = self.compiled.topics[name]
+        return self._record(t.offset + 16, t.type.dtype)
+
+    def writes_of(self, name: str) -> int:
+        """How often the topic has been written or has arrived."""
+        offset = self.compiled.topics[name].offset
+        return int(self.image[offset + 8 : offset + 12].view("<u4")[0])
+
+    def _task(self, name: str) -> Any:
+        return next(t for t in self.compiled.tasks if t.spec.name == name)
+
+    def state(self, task: str) -> np.ndarray[Any, Any]:
+        """State record of a task (a view)."""
+        t = self._task(task)
+        return self._record(t.state_offset, t.type.state_dtype)
+
+    def params(self, task: str) -> np.ndarray[Any, Any]:
+        """Parameter record of a task (a view)."""
+        t = self._task(task)
+        return self._record(t.params_offset, t.type.params_dtype)
+
+    def input(self, topic: str, record: np.ndarray[Any, Any]) -> None:
+        """Put a message through the node's input gate, for the tick that comes next."""
+        t = self.compiled.topics[topic]
+        raw = np.ascontiguousarray(record, t.type.dtype).tobytes()
+        lib.fsw_node_input(self.c, self.compiled.topic_index(topic), ffi.from_buffer(raw))
+
+    def digest(self) -> int:
+        """XXH64 of the image: little-endian, NaN made equal; the same on every machine."""
+        return int(lib.fsw_node_digest(self.c, ffi.from_buffer("uint8_t[]", self._scratch, require_writable=True)))
+
+
+class Graph:
+    """Nodes and links, loaded and ready to run.
+
+    seed: of all random numbers. Each node draws from its own stream, named by its name, so adding a node changes no other.
+    Raises ConfigError when a blob cannot be loaded.
+    """
+
+    def __init__(self, nodes: Sequence[CompiledNode], links: Sequence[LinkSpec], messages: Mapping[str, MessageType],
+                 seed: int = 0) -> None:
+        self.compiled = list(nodes)
+        self._keep: list[Any] = []
+        self._c_nodes = ffi.new("fsw_node_t[]", max(1, len(nodes)))
+        self._python: list[int] = []
+        self.nodes: dict[str, NodeView] = {}
+        for k, node in enumerate(nodes):
+            self._load(k, node, messages, seed)
+        self._finalizer = weakref.finalize(self, _unbind, self._python)
+        self._c_links = ffi.new("fsw_link_t[]", max(1, len(links)))
+        names = [n.name for n in nodes]
+        for k, link in enumerate(links):
+            src, dst = names.index(link.src_node), names.index(link.dst_node)
+            c = self._c_links[k]
+            c.src_node, c.src_topic = src, nodes[src].topic_index(link.src_topic)
+            c.dst_node, c.dst_topic = dst, nodes[dst].topic_index(link.dst_topic)
+            c.latency_ticks, c.size = link.latency_ticks, nodes[src].topics[link.src_topic].type.size
+        self.links = list(links)
+        size = lib.fsw_bench_memory(self._c_links, len(links))
+        memory = ffi.new("uint64_t[]", max(1, -(-size // 8)))
+        self.bench = ffi.new("fsw_bench_t *")
+        rc = lib.fsw_bench_init(self.bench, self._c_nodes, len(nodes), self._c_links, len(links), memory, size)
+        if rc:
+            raise ConfigError.one("links", "", f"cannot be joined: {_REASONS[rc]}")
+        self._keep.append(memory)
+        self._link_image = np.frombuffer(ffi.buffer(self.bench.link_image, self.bench.link_image_size), np.uint8)
+
+    def _load(self, k: int, node: CompiledNode, messages: Mapping[str, MessageType], seed: int) -> None:
+        blob = ffi.new("uint64_t[]", -(-len(node.blob) // 8))
+        ffi.memmove(blob, node.blob, len(node.blob))
+        rc = lib.fsw_blob_check(blob, len(node.blob))
+        if rc:
+            raise ConfigError.one(node.name, "", f"load blob refused: {_REASONS[rc]}")
+        size = lib.fsw_node_memory(blob)
+        memory = ffi.new("uint64_t[]", size // 8)
+        descs = ffi.new("fsw_task_desc_t *[]", [t.type.desc for t in node.tasks])
+        culprit = ffi.new("uint32_t *")
+        c = self._c_nodes + k
+        rc = lib.fsw_node_load(c, memory, size, blob, descs, len(node.tasks), culprit)
+        if rc:
+            raise ConfigError.one(node.name, node.tasks[culprit[0]].spec.name, f"load blob refused: {_REASONS[rc]}")
+        self._keep += [blob, memory, descs]
+        image = np.frombuffer(ffi.buffer(c.image, node.image_size), np.uint8)
+        head = ffi.cast("fsw_image_head_t *", c.image)
+        head.seed, head.stream = seed, digest(node.name.encode()) & 0xFFFFFFFF
+        for i, task in enumerate(node.tasks):
+            if task.type.python is not None:
+                self._python.append(bind_python(ffi.addressof(c.tasks[i], "io"), task.type, messages))
+        self.nodes[node.name] = NodeView(node, c, image)
+
+    @property
+    def tick(self) -> int:
+        """Ticks completed."""
+        return int(self.bench.tick)
+
+    def run(self, until_tick: int) -> int:
+        """Run until that many ticks are complete. Returns 0, NEED_DRAIN or STOPPED.
+
+        Raises StepError when a task fails, and whatever a Python task raised.
+        """
+        rc = lib.fsw_bench_run(self.bench, until_tick)
+        if rc >= 0:
+            return int(rc)
+        failure = take_failure()
+        if failure is not None:
+            raise failure
+        raise self._step_error(rc)
+
+    def _step_error(self, rc: int) -> FlightswError:
+        node = self.compiled[self.bench.error_node]
+        if rc != -8:
+            return StepError(f'node "{node.name}": error {rc} in tick {self.tick}')
+        head = ffi.cast("fsw_image_head_t *", self._c_nodes[self.bench.error_node].image)
+        return StepError(f'node "{node.name}", task "{node.tasks[head.error_task].spec.name}": error {head.error} in tick {self.tick}')
+
+    def set_stop(self, node: str, topic: str, field: str, equals: float, hold_ticks: int) -> None:
+        """Stop running once a field has had this value for so many ticks."""
+        compiled = next(c for c in self.compiled if c.name == node)
+        dtype, offset = compiled.topics[topic].type.dtype.fields[field][:2]  # type: ignore[index]
+        s = self.bench.stop
+        s.node, s.topic, s.offset = [c.name for c in self.compiled].index(node), compiled.topic_index(topic), offset
+        s.width = 9 if dtype == np.dtype("f8") else dtype.itemsize
+        s.value, s.hold_ticks, s.held = equals, hold_ticks, 0
+
+    def snapshot(self) -> Snapshot:
+        """Copy of all images."""
+        return Snapshot(self.tick, {n: v.image.tobytes() for n, v in self.nodes.items()}, self._link_image.tobytes())
+
+    def restore(self, snap: Snapshot) -> None:
+        """Put all images back. The snapshot must be of a graph compiled the same way (ConfigError otherwise)."""
+        for name, view in self.nodes.items():
+            data = snap.images.get(name, b"")
+            if len(data) != len(view.image) or data[:8] != view.image[:8].tobytes():
+                raise ConfigError.one("snapshot", name, "is not of this node: its load blob has another hash")
+        for name, view in self.nodes.items():
+            view.image[:] = np.frombuffer(snap.images[name], np.uint8)
+        self._link_image[:] = np.frombuffer(snap.links, np.uint8)
+        self.bench.tick, self.bench.stop.held = snap.tick, 0
+
+    def digests(self) -> dict[str, int]:
+        """Image digest of every node."""
+        return {n: v.digest() for n, v in self.nodes.items()}
+
+    def attach_recorder(self, recorder: Any, channels: Mapping[tuple[str, str], tuple[int, int]]) -> None:
+        """Record topics: (node, topic) to (log channel, every n-th write). `recorder`: cdata fsw_recorder_t *, or NULL."""
+        for name, view in self.nodes.items():
+            for k, topic in enumerate(view.compiled.topics):
+                channel, every = channels.get((name, topic), (0xFFFF, 1))
+                view.c.topics[k].channel, view.c.topics[k].every = channel, every
+        lib.fsw_bench_set_recorder(self.bench, recorder)
+
+
+def _unbind(handles: list[int]) -> None:
+    for h in handles:
+        unbind_python(h)
+
+

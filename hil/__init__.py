@@ -1,0 +1,1 @@
+"""Bench side: vehicles, boards, links, faults, verdicts, reports."""

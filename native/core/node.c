@@ -1,0 +1,315 @@
+#include "flightsw/node.h"
+
+#include "flightsw/bench.h"
+#include "flightsw/digest.h"
+#include "flightsw/exact.h"
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define BIG_ENDIAN_HOST 1
+#else
+#define BIG_ENDIAN_HOST 0
+#endif
+
+#define HASHED_FROM 16u /* magic, version and the hash itself are not under the hash */
+
+static size_t up8(size_t n) { return (n + 7u) & ~(size_t)7u; }
+
+static size_t text_length(const char *s) {
+  size_t n = 0;
+  while (n < 256 && s[n]) n++;
+  return n;
+}
+
+/* ---- byte order --------------------------------------------------------------------------------------------------- */
+
+static void swap_bytes(uint8_t *p, uint32_t width) {
+  for (uint32_t i = 0; i < width / 2; i++) {
+    uint8_t t = p[i];
+    p[i] = p[width - 1u - i];
+    p[width - 1u - i] = t;
+  }
+}
+
+static uint8_t *swap_array(uint8_t *p, uint32_t width, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++, p += width)
+    if (width > 1) swap_bytes(p, width);
+  return p;
+}
+
+static void swap_runs(uint8_t *image, const fsw_run_t *runs, uint32_t n) {
+  for (uint32_t i = 0; i < n; i++) image = swap_array(image, runs[i].width, runs[i].count);
+}
+
+static void swap_head(uint8_t *p) { /* layout of fsw_blob_head_t */
+  p = swap_array(p, 4, 2);
+  p = swap_array(p, 8, 3);
+  (void)swap_array(p, 4, 16);
+}
+
+static void swap_tables(uint8_t *blob, const fsw_blob_head_t *h) {
+  uint8_t *p = blob + h->off_topics;
+  for (uint32_t i = 0; i < h->n_topics; i++) p = swap_array(swap_array(p, 8, 2), 4, 2);
+  p = blob + h->off_tasks;
+  for (uint32_t i = 0; i < h->n_tasks; i++) p = swap_array(swap_array(swap_array(p, 8, 2), 4, 9), 2, 2) + 8;
+  (void)swap_array(blob + h->off_ports, 2, h->n_ports);
+  (void)swap_array(blob + h->off_starts, 4, h->hyperperiod + 1u);
+  (void)swap_array(blob + h->off_entries, 2, h->n_entries);
+  p = blob + h->off_runs;
+  for (uint32_t i = 0; i < h->n_runs; i++) p = swap_array(swap_array(p, 4, 1), 2, 2);
+}
+
+/* ---- blob --------------------------------------------------------------------------------------------------------- */
+
+static int fits(uint32_t offset, uint64_t count, uint32_t each, size_t size) {
+  return (offset & 7u) == 0 && offset <= size && count * each <= size - offset;
+}
+
+static int32_t check_ranges(const fsw_blob_head_t *h, size_t size) {
+  int ok = fits(h->off_topics, h->n_topics, sizeof(fsw_blob_topic_t), size)
+    && fits(h->off_tasks, h->n_tasks, sizeof(fsw_blob_task_t), size) && fits(h->off_ports, h->n_ports, 2, size)
+    && fits(h->off_starts, (uint64_t)h->hyperperiod + 1u, 4, size) && fits(h->off_entries, h->n_entries, 2, size)
+    && fits(h->off_runs, h->n_runs, sizeof(fsw_run_t), size) && fits(h->off_image, h->image_size, 1, size)
+    && h->hyperperiod > 0 && h->base_tick_ns > 0 && h->image_size >= sizeof(fsw_image_head_t) && h->n_topics < FSW_UNBOUND;
+  return ok ? FSW_OK : FSW_E_RANGE;
+}
+
+static int32_t check_tables(const uint8_t *blob, const fsw_blob_head_t *h) {
+  const fsw_blob_topic_t *topics = (const void *)(blob + h->off_topics);
+  const fsw_blob_task_t *tasks = (const void *)(blob + h->off_tasks);
+  const uint16_t *ports = (const void *)(blob + h->off_ports), *entries = (const void *)(blob + h->off_entries);
+  const uint32_t *starts = (const void *)(blob + h->off_starts);
+  const fsw_run_t *runs = (const void *)(blob + h->off_runs);
+  uint64_t covered = 0;
+  for (uint32_t i = 0; i < h->n_topics; i++)
+    if (!fits(topics[i].offset, (uint64_t)topics[i].size + sizeof(fsw_topic_head_t), 1, h->image_size)) return FSW_E_RANGE;
+  for (uint32_t i = 0; i < h->n_tasks; i++) {
+    const fsw_blob_task_t *t = &tasks[i];
+    if (t->period_ticks == 0 || (uint64_t)t->first_port + t->n_reads + t->n_writes > h->n_ports || t->n_writes > 32
+        || !fits(t->state_offset, t->state_size, 1, h->image_size)
+        || !fits(t->params_offset, t->params_size, 1, h->image_size))
+      return FSW_E_RANGE;
+  }
+  for (uint32_t i = 0; i < h->n_ports; i++)
+    if (ports[i] != FSW_UNBOUND && ports[i] >= h->n_topics) return FSW_E_RANGE;
+  for (uint32_t i = 0; i < h->hyperperiod; i++)
+    if (starts[i] > starts[i + 1]) return FSW_E_RANGE;
+  if (starts[0] != 0 || starts[h->hyperperiod] != h->n_entries) return FSW_E_RANGE;
+  for (uint32_t i = 0; i < h->n_entries; i++)
+    if (entries[i] >= h->n_tasks) return FSW_E_RANGE;
+  for (uint32_t i = 0; i < h->n_runs; i++) {
+    if (runs[i].width != 1 && runs[i].width != 2 && runs[i].width != 4 && runs[i].width != 8) return FSW_E_RANGE;
+    covered += (uint64_t)runs[i].width * runs[i].count;
+  }
+  return covered == h->image_size ? FSW_OK : FSW_E_RANGE;
+}
+
+int32_t fsw_blob_check(void *blob, size_t size) {
+  uint8_t *bytes = blob;
+  fsw_blob_head_t *h = blob;
+  if (size < sizeof *h) return FSW_E_SIZE;
+  uint64_t hash = fsw_digest(bytes + HASHED_FROM, size - HASHED_FROM, 0);
+  if (BIG_ENDIAN_HOST) swap_head(bytes);
+  if (h->magic != FSW_BLOB_MAGIC) return FSW_E_MAGIC;
+  if (h->version != FSW_BLOB_VERSION) return FSW_E_VERSION;
+  if (h->size != size) return FSW_E_SIZE;
+  if (h->hash != hash) return FSW_E_HASH;
+  int32_t rc = check_ranges(h, size);
+  if (rc != FSW_OK) return rc;
+  if (BIG_ENDIAN_HOST) swap_tables(bytes, h);
+  rc = check_tables(bytes, h);
+  if (rc == FSW_OK && BIG_ENDIAN_HOST) swap_runs(bytes + h->off_image, (const void *)(bytes + h->off_runs), h->n_runs);
+  return rc;
+}
+
+/* ---- loading ------------------------------------------------------------------------------------------------------ */
+
+size_t fsw_node_memory(const void *blob) {
+  const fsw_blob_head_t *h = blob;
+  if (h->magic != FSW_BLOB_MAGIC) return 0;
+  return up8(h->image_size) + up8(h->n_tasks * sizeof(fsw_bound_task_t)) + up8(h->n_topics * sizeof(fsw_topic_rt_t))
+    + 2u * up8(h->n_ports * sizeof(void *));
+}
+
+static uint32_t expanded(const fsw_port_t *ports, uint32_t n) {
+  uint32_t total = 0;
+  for (uint32_t i = 0; i < n; i++) total += ports[i].count;
+  return total;
+}
+
+static const fsw_task_desc_t *find_task(uint64_t hash, const fsw_task_desc_t *const *tasks, uint32_t n) {
+  for (uint32_t i = 0; i < n; i++)
+    if (fsw_digest(tasks[i]->name, text_length(tasks[i]->name), 0) == hash) return tasks[i];
+  return NULL;
+}
+
+/* The message bound to each port must have the size the task was compiled with; 0: a Python task, checked by type. */
+static int ports_match(const fsw_port_t *ports, uint32_t n, const uint16_t *bound, const fsw_topic_rt_t *topics) {
+  uint32_t k = 0;
+  for (uint32_t i = 0; i < n; i++)
+    for (uint32_t j = 0; j < ports[i].count; j++, k++)
+      if (bound[k] != FSW_UNBOUND && ports[i].size && topics[bound[k]].size != ports[i].size) return 0;
+  return 1;
+}
+
+static void bind_pointers(fsw_node_t *node, const uint16_t *ports, uint32_t n, void **payload, const void **heads) {
+  for (uint32_t i = 0; i < n; i++) {
+    uint8_t *head = ports[i] == FSW_UNBOUND ? NULL : node->image + node->topics[ports[i]].offset;
+    heads[i] = head;
+    payload[i] = head ? head + sizeof(fsw_topic_head_t) : NULL;
+  }
+}
+
+static int32_t bind_task(fsw_node_t *node, fsw_bound_task_t *b, const fsw_blob_task_t *t, const fsw_task_desc_t *d,
+                         const uint16_t *ports, void **payload, const void **heads) {
+  if (d->state_size != t->state_size || d->params_size != t->params_size || expanded(d->reads, d->n_reads) != t->n_reads
+      || expanded(d->writes, d->n_writes) != t->n_writes || !ports_match(d->reads, d->n_reads, ports, node->topics)
+      || !ports_match(d->writes, d->n_writes, ports + t->n_reads, node->topics))
+    return FSW_E_TASK_LAYOUT;
+  bind_pointers(node, ports, (uint32_t)t->n_reads + t->n_writes, payload, heads);
+  b->step = d->step;
+  b->out_topics = ports + t->n_reads;
+  b->n_out = t->n_writes;
+  for (uint32_t i = 0; i < b->n_out; i++)
+    if (b->out_topics[i] != FSW_UNBOUND) b->all_out |= 1u << i;
+  b->io.dt_ns = (int64_t)t->period_ticks * node->base_tick_ns;
+  b->io.in = (const void *const *)payload;
+  b->io.in_head = (const fsw_topic_head_t *const *)(const void *)heads;
+  b->io.out = payload + t->n_reads;
+  b->io.state = t->state_size ? node->image + t->state_offset : NULL;
+  b->io.params = t->params_size ? node->image + t->params_offset : NULL;
+  return FSW_OK;
+}
+
+int32_t fsw_node_load(fsw_node_t *node, void *memory, size_t size, const void *blob, const fsw_task_desc_t *const *tasks,
+                      uint32_t n_tasks, uint32_t *culprit) {
+  const fsw_blob_head_t *h = blob;
+  const uint8_t *bytes = blob;
+  size_t need = fsw_node_memory(blob);
+  if (need == 0) return FSW_E_MAGIC;
+  if (size < need) return FSW_E_SIZE;
+  __builtin_memset(memory, 0, need);
+  uint8_t *at = memory;
+  *node = (fsw_node_t){.image = at, .image_size = h->image_size, .hyperperiod = h->hyperperiod, .n_tasks = h->n_tasks,
+    .n_topics = h->n_topics, .n_runs = h->n_runs, .base_tick_ns = h->base_tick_ns, .blob_hash = h->hash,
+    .starts = (const void *)(bytes + h->off_starts), .entries = (const void *)(bytes + h->off_entries),
+    .runs = (const void *)(bytes + h->off_runs)};
+  __builtin_memcpy(node->image, bytes + h->off_image, h->image_size);
+  ((fsw_image_head_t *)(void *)node->image)->blob_hash = h->hash;
+  at += up8(h->image_size);
+  node->tasks = (void *)at;
+  at += up8(h->n_tasks * sizeof(fsw_bound_task_t));
+  node->topics = (void *)at;
+  at += up8(h->n_topics * sizeof(fsw_topic_rt_t));
+  void **payload = (void *)at;
+  const void **heads = (void *)(at + up8(h->n_ports * sizeof(void *)));
+  const fsw_blob_topic_t *topics = (const void *)(bytes + h->off_topics);
+  for (uint32_t i = 0; i < h->n_topics; i++)
+    node->topics[i] = (fsw_topic_rt_t){.offset = topics[i].offset, .size = topics[i].size, .channel = FSW_UNBOUND, .every = 1};
+  const fsw_blob_task_t *table = (const void *)(bytes + h->off_tasks);
+  const uint16_t *ports = (const void *)(bytes + h->off_ports);
+  for (uint32_t i = 0; i < h->n_tasks; i++) {
+    const fsw_task_desc_t *d = find_task(table[i].type_hash, tasks, n_tasks);
+    uint32_t first = table[i].first_port;
+    int32_t rc = d ? bind_task(node, &node->tasks[i], &table[i], d, ports + first, payload + first, heads + first) : FSW_E_TASK;
+    if (rc != FSW_OK) {
+      *culprit = i;
+      return rc;
+    }
+  }
+  return FSW_OK;
+}
+
+/* ---- running ------------------------------------------------------------------------------------------------------ */
+
+void fsw_node_input(fsw_node_t *node, uint32_t topic, const void *payload) {
+  const fsw_topic_rt_t *rt = &node->topics[topic];
+  fsw_topic_head_t *head = (fsw_topic_head_t *)(void *)(node->image + rt->offset);
+  int64_t tick = ((const fsw_image_head_t *)(const void *)node->image)->tick;
+  __builtin_memcpy(head + 1, payload, rt->size);
+  head->tick = tick;
+  head->seq++;
+  if (rt->channel != FSW_UNBOUND && node->recorder && (rt->every == 1 || head->seq % rt->every == 1))
+    fsw_record(node->recorder, rt->channel, head->seq, tick * node->base_tick_ns, payload, rt->size);
+}
+
+int32_t fsw_node_step(fsw_node_t *node) {
+  fsw_image_head_t *head = (fsw_image_head_t *)(void *)node->image;
+  if (head->error) return FSW_E_STEP;
+  uint32_t slot = node->hyperperiod == 1 ? 0 : (uint32_t)(head->tick % (int64_t)node->hyperperiod);
+  uint32_t end = node->starts[slot + 1];
+  int64_t t_ns = head->tick * node->base_tick_ns;
+  for (uint32_t e = node->starts[slot]; e < end; e++) {
+    uint32_t index = node->entries[e];
+    if (head->skip_mask && index < 64 && (head->skip_mask >> index & 1u)) continue;
+    fsw_bound_task_t *task = &node->tasks[index];
+    task->io.tick = head->tick;
+    task->io.t_ns = t_ns;
+    task->io.seed = head->seed;
+    task->io.stream = head->stream;
+    task->io.publish = task->all_out;
+    int32_t rc = task->step(&task->io);
+    if (rc != 0) {
+      head->error = rc;
+      head->error_task = index;
+      return FSW_E_STEP;
+    }
+    uint32_t publish = task->io.publish & task->all_out;
+    for (uint32_t i = 0; publish; i++, publish >>= 1)
+      if (publish & 1u) fsw_bench_publish(node, task->out_topics[i]);
+  }
+  head->skip_mask = 0;
+  head->tick++;
+  return FSW_OK;
+}
+
+int32_t fsw_node_run(fsw_node_t *node, uint32_t n) {
+  for (uint32_t i = 0; i < n; i++) {
+    int32_t rc = fsw_node_step(node);
+    if (rc != FSW_OK) return rc;
+  }
+  return FSW_OK;
+}
+
+/* ---- digest ------------------------------------------------------------------------------------------------------- */
+
+static int is_nan_bits(uint64_t u) { return (u & 0x7fffffffffffffffu) > 0x7ff0000000000000u; }
+
+static int has_nan(const uint8_t *p, const fsw_run_t *runs, uint32_t n) {
+  for (uint32_t i = 0; i < n; i++) {
+    if (runs[i].kind == 1 && runs[i].width == 8)
+      for (uint32_t k = 0; k < runs[i].count; k++) {
+        uint64_t u;
+        __builtin_memcpy(&u, p + 8u * (size_t)k, 8);
+        if (is_nan_bits(u)) return 1;
+      }
+    p += (size_t)runs[i].width * runs[i].count;
+  }
+  return 0;
+}
+
+static void canonical_nan(uint8_t *p, const fsw_run_t *runs, uint32_t n) {
+  for (uint32_t i = 0; i < n; i++) {
+    if (runs[i].kind == 1 && runs[i].width == 8)
+      for (uint32_t k = 0; k < runs[i].count; k++) {
+        uint64_t u;
+        __builtin_memcpy(&u, p + 8u * (size_t)k, 8);
+        if (is_nan_bits(u)) {
+          u = 0x7ff8000000000000u;
+          __builtin_memcpy(p + 8u * (size_t)k, &u, 8);
+        }
+      }
+    p += (size_t)runs[i].width * runs[i].count;
+  }
+}
+
+uint64_t fsw_canonical_digest(const void *bytes, const fsw_run_t *runs, uint32_t n_runs, size_t size, void *scratch) {
+  if (!BIG_ENDIAN_HOST && !has_nan(bytes, runs, n_runs)) return fsw_digest(bytes, size, 0);
+  __builtin_memcpy(scratch, bytes, size);
+  canonical_nan(scratch, runs, n_runs);
+  if (BIG_ENDIAN_HOST) swap_runs(scratch, runs, n_runs);
+  return fsw_digest(scratch, size, 0);
+}
+
+uint64_t fsw_node_digest(const fsw_node_t *node, void *scratch) {
+  return fsw_canonical_digest(node->image, node->runs, node->n_runs, node->image_size, scratch);
+}
