@@ -131,9 +131,12 @@ def messages_of(text: str, file: str, ffi_: Any = None) -> dict[str, MessageType
     section = cffi_section(text) or text
     bare = re.sub(r"/\*.*?\*/|//[^\n]*", " ", section, flags=re.S)
     names = re.findall(r"}\s*(\w+)\s*;", bare)
-    problems = [Problem(file, m[1] or m[0], f"type {m[0]} is not allowed: use {', '.join(sorted(_CTYPES))}")
-                for m in re.findall(r"^\s*((?:unsigned |signed |const )?\w+\s*\**)\s+(\w+)\s*(?:\[[^\]]*\]\s*)*(?::\s*\d+)?;", bare, re.M)
-                if m[0].strip() not in _CTYPES and m[0].strip() != "typedef" and not m[0].startswith("}")]
+    problems = []
+    for body in re.findall(r"\{(.*?)}", bare, re.S):
+        for declaration in filter(None, map(str.strip, body.split(";"))):
+            kind, _, rest = declaration.replace("*", " * ").rpartition(" ") if "[" not in declaration else declaration.partition(" ")
+            if kind.strip() not in _CTYPES or ":" in rest:
+                problems.append(Problem(file, declaration, f"this type is not allowed in a message: use {', '.join(sorted(_CTYPES))}"))
     if problems:
         raise ConfigError(problems)
     if ffi_ is None:

@@ -53,7 +53,7 @@ def parse_struct(text: str, struct: str) -> dict[str, ParamField]:
 
 def suggestion(word: str, words: Any) -> str:
     """`, did you mean "x"?` for a near miss, else nothing."""
-    near = difflib.get_close_matches(word, list(words), n=1, cutoff=0.7)
+    near = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
     return f', did you mean "{near[0]}"?' if near else ""
 
 

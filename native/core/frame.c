@@ -1,0 +1,196 @@
+#include "flightsw/frame.h"
+
+#include "flightsw/checksum.h"
+
+_Static_assert(FSW_FRAME_HEADER + FSW_FRAME_PAYLOAD_MAX + FSW_FRAME_CRC == FSW_FRAME_MAX, "frame size");
+_Static_assert(FSW_FRAME_MAX + FSW_FRAME_MAX / 254 + 1 + 2 == FSW_FRAME_STREAM_MAX, "COBS overhead and two delimiters");
+_Static_assert((FSW_FRAME_MAX - FSW_FRAME_CRC) * 8 <= 5243, "CRC-32C keeps Hamming distance 6 up to 5243 data bits");
+_Static_assert(sizeof(((fsw_cobs_decoder_t *)0)->buf) == FSW_FRAME_MAX, "decoder buffer");
+_Static_assert(sizeof(fsw_cobs_decoder_t) == 40 + 8 + FSW_FRAME_MAX, "no implicit padding");
+_Static_assert(sizeof(fsw_frame_header_t) == FSW_FRAME_HEADER, "no implicit padding");
+
+static inline void put(uint8_t *p, uint64_t v, unsigned bytes)
+{
+    for (unsigned i = 0; i < bytes; i++) p[i] = (uint8_t)(v >> (8u * i));
+}
+
+static inline uint64_t get(const uint8_t *p, unsigned bytes)
+{
+    uint64_t v = 0;
+    for (unsigned i = 0; i < bytes; i++) v |= (uint64_t)p[i] << (8u * i);
+    return v;
+}
+
+static inline void count(uint32_t *counter) { *counter += *counter != UINT32_MAX; }
+
+/* ---- bare frames --------------------------------------------------------------------------------------------------- */
+
+int fsw_frame_encode(const fsw_frame_header_t *h, const uint8_t *payload, uint8_t *out, size_t cap)
+{
+    if (h->version != FSW_FRAME_VERSION) return FSW_FRAME_ERR_VERSION;
+    if (h->length > FSW_FRAME_PAYLOAD_MAX) return FSW_FRAME_ERR_LENGTH;
+    if (h->reserved != 0) return FSW_FRAME_ERR_RESERVED;
+    size_t body = (size_t)FSW_FRAME_HEADER + h->length;
+    if (cap < body + FSW_FRAME_CRC) return FSW_FRAME_ERR_SPACE;
+    out[0] = h->version;
+    out[1] = h->type;
+    out[2] = h->src;
+    out[3] = h->dst;
+    put(out + 4, h->length, 2);
+    put(out + 6, 0, 2);
+    put(out + 8, h->sequence, 4);
+    put(out + 12, h->tick, 4);
+    put(out + 16, (uint64_t)h->t_ns, 8);
+    if (h->length && payload != out + FSW_FRAME_HEADER) __builtin_memcpy(out + FSW_FRAME_HEADER, payload, h->length);
+    put(out + body, fsw_crc32c(0, out, body), FSW_FRAME_CRC);
+    return (int)(body + FSW_FRAME_CRC);
+}
+
+int fsw_frame_decode(const uint8_t *bytes, size_t n, fsw_frame_header_t *h, const uint8_t **payload)
+{
+    if (n < FSW_FRAME_HEADER + FSW_FRAME_CRC) return FSW_FRAME_ERR_SHORT;
+    if (bytes[0] != FSW_FRAME_VERSION) return FSW_FRAME_ERR_VERSION;
+    size_t length = (size_t)get(bytes + 4, 2);
+    if (length > FSW_FRAME_PAYLOAD_MAX || n != FSW_FRAME_HEADER + length + FSW_FRAME_CRC) return FSW_FRAME_ERR_LENGTH;
+    if (fsw_crc32c(0, bytes, n - FSW_FRAME_CRC) != get(bytes + n - FSW_FRAME_CRC, FSW_FRAME_CRC)) return FSW_FRAME_ERR_CRC;
+    if (get(bytes + 6, 2) != 0) return FSW_FRAME_ERR_RESERVED;
+    uint64_t t = get(bytes + 16, 8);
+    *h = (fsw_frame_header_t){
+        .version = bytes[0],
+        .type = bytes[1],
+        .src = bytes[2],
+        .dst = bytes[3],
+        .length = (uint16_t)length,
+        .sequence = (uint32_t)get(bytes + 8, 4),
+        .tick = (uint32_t)get(bytes + 12, 4),
+        /* two's complement without a conversion that ISO C leaves to the implementation */
+        .t_ns = t >> 63 ? -(int64_t)(~t) - 1 : (int64_t)t,
+    };
+    *payload = bytes + FSW_FRAME_HEADER;
+    return 0;
+}
+
+/* ---- COBS ---------------------------------------------------------------------------------------------------------- */
+
+size_t fsw_cobs_encode(const uint8_t *in, size_t n, uint8_t *out, size_t cap)
+{
+    size_t code_at = 0, o = 1; /* out[code_at] is written when its block is complete */
+    uint8_t code = 1;
+    if (cap < 1) return 0;
+    for (size_t i = 0; i < n; i++) {
+        if (code == 0xFF) { /* full block with more to come: opens the next one without an implied zero */
+            if (o >= cap) return 0;
+            out[code_at] = code;
+            code_at = o++;
+            code = 1;
+        }
+        if (o >= cap) return 0;
+        if (in[i] == 0) {
+            out[code_at] = code;
+            code_at = o++;
+            code = 1;
+        } else {
+            out[o++] = in[i];
+            code++;
+        }
+    }
+    out[code_at] = code;
+    return o;
+}
+
+int fsw_frame_encode_stream(const fsw_frame_header_t *h, const uint8_t *payload, uint8_t *out, size_t cap)
+{
+    uint8_t frame[FSW_FRAME_MAX];
+    int n = fsw_frame_encode(h, payload, frame, sizeof frame);
+    if (n < 0) return n;
+    if (cap < 2) return FSW_FRAME_ERR_SPACE;
+    size_t m = fsw_cobs_encode(frame, (size_t)n, out + 1, cap - 2);
+    if (m == 0) return FSW_FRAME_ERR_SPACE;
+    out[0] = 0;
+    out[m + 1] = 0;
+    return (int)(m + 2);
+}
+
+enum { UNSYNCED = 0, IDLE = 1, INSIDE = 2, SKIPPING = 3 };
+
+void fsw_cobs_decoder_init(fsw_cobs_decoder_t *d) { *d = (fsw_cobs_decoder_t){ .state = UNSYNCED }; }
+
+static inline void begin(fsw_cobs_decoder_t *d, uint8_t state)
+{
+    d->state = state;
+    d->fill = 0;
+    d->code = 0;
+    d->left = 0;
+}
+
+static inline void append(fsw_cobs_decoder_t *d, uint8_t byte)
+{
+    if (d->fill < FSW_FRAME_MAX) {
+        d->buf[d->fill++] = byte;
+    } else {
+        count(&d->overlong);
+        begin(d, SKIPPING);
+    }
+}
+
+size_t fsw_cobs_decoder_feed(fsw_cobs_decoder_t *d, const uint8_t *bytes, size_t n, const uint8_t **frame, size_t *frame_size)
+{
+    *frame = NULL;
+    *frame_size = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint8_t b = bytes[i];
+        if (b == 0) {
+            uint8_t state = d->state, left = d->left;
+            uint16_t fill = d->fill;
+            begin(d, IDLE); /* buf keeps the frame until it is fed again */
+            if (state != INSIDE) continue;
+            if (left) {
+                count(&d->truncated);
+                continue;
+            }
+            count(&d->frames);
+            *frame = d->buf;
+            *frame_size = fill;
+            return i + 1;
+        }
+        if (d->state == UNSYNCED) {
+            count(&d->unsynced_bytes);
+        } else if (d->state == SKIPPING) {
+            continue;
+        } else if (d->left) {
+            d->left--;
+            append(d, b);
+        } else {
+            if (d->code != 0 && d->code != 0xFF) append(d, 0); /* the zero that ended the previous block */
+            if (d->state == SKIPPING) continue;
+            d->state = INSIDE;
+            d->code = b;
+            d->left = (uint8_t)(b - 1);
+        }
+    }
+    return n;
+}
+
+int fsw_frame_receive(fsw_cobs_decoder_t *d, const uint8_t *bytes, size_t n, size_t *used, fsw_frame_header_t *h,
+                      const uint8_t **payload)
+{
+    size_t at = 0, size;
+    const uint8_t *frame;
+    while (at < n) {
+        at += fsw_cobs_decoder_feed(d, bytes + at, n - at, &frame, &size);
+        if (!frame) break;
+        switch (fsw_frame_decode(frame, size, h, payload)) {
+        case 0:
+            count(&d->good);
+            *used = at;
+            return 1;
+        case FSW_FRAME_ERR_SHORT: count(&d->bad_short); break;
+        case FSW_FRAME_ERR_VERSION: count(&d->bad_version); break;
+        case FSW_FRAME_ERR_LENGTH: count(&d->bad_length); break;
+        case FSW_FRAME_ERR_RESERVED: count(&d->bad_reserved); break;
+        default: count(&d->bad_crc); break;
+        }
+    }
+    *used = at;
+    return 0;
+}
