@@ -206,6 +206,7 @@ class Graph:
             for k, topic in enumerate(view.compiled.topics):
                 channel, every = channels.get((name, topic), (0xFFFF, 1))
                 view.c.topics[k].channel, view.c.topics[k].every = channel, every
+        self._recorder = recorder  # C keeps the address
         lib.fsw_bench_set_recorder(self.bench, recorder)
 
 

@@ -95,63 +95,67 @@ double fsw_tan(double x)
 
 /* ---- atan, atan2, asin, acos -------------------------------------------------------------------------------------- */
 
-/* atan(n / d) for n, d >= 0, not both 0, well inside the range of exponents. Working on n and d instead of their quotient needs
- * one division, and cancels exactly near the table's points. */
-static inline double atan_ratio(double n, double d)
+/* hi + lo = atan(n / d) for n, d >= 0, not both 0, well inside the range of exponents. Working on n and d instead of their quotient
+ * needs one division, and cancels exactly near the table's points. */
+static inline void atan_ratio(double n, double d, double *hi, double *lo)
 {
-    double r, z, hi, lo;
+    double r, z, base, low;
     if (n < 0.4375 * d) {
         r = n / d;
         z = r * r;
-        return r + z * r * poly_atan(z);
+        *hi = r;
+        *lo = z * r * poly_atan(z);
+        return;
     }
     if (n < 1.1875 * d) {
         if (n < 0.6875 * d) {
-            r = (2.0 * n - d) / (2.0 * d + n), hi = ATAN_1_2_HI, lo = ATAN_1_2_LO;
+            r = (2.0 * n - d) / (2.0 * d + n), base = ATAN_1_2_HI, low = ATAN_1_2_LO;
         } else {
-            r = (n - d) / (n + d), hi = ATAN_1_HI, lo = ATAN_1_LO;
+            r = (n - d) / (n + d), base = ATAN_1_HI, low = ATAN_1_LO;
         }
     } else if (n < 2.4375 * d) {
-        r = (n - 1.5 * d) / (d + 1.5 * n), hi = ATAN_3_2_HI, lo = ATAN_3_2_LO;
+        r = (n - 1.5 * d) / (d + 1.5 * n), base = ATAN_3_2_HI, low = ATAN_3_2_LO;
     } else {
-        r = -d / n, hi = ATAN_INF_HI, lo = ATAN_INF_LO;
+        r = -d / n, base = ATAN_INF_HI, low = ATAN_INF_LO;
     }
     z = r * r;
-    return hi + ((z * r * poly_atan(z) + lo) + r);
+    *hi = base;
+    *lo = (z * r * poly_atan(z) + low) + r;
 }
 
 double fsw_atan(double x)
 {
     if (x != x) return canonical_nan();
-    double a = fsw_abs(x);
+    double a = fsw_abs(x), hi, lo;
     if (a > 0x1p60) a = 0x1p60; /* the result no longer changes; keeps 1.5 * a finite */
-    return __builtin_copysign(atan_ratio(a, 1.0), x);
+    atan_ratio(a, 1.0, &hi, &lo);
+    return __builtin_copysign(hi + lo, x);
 }
 
-/* atan2 for operands that may overflow or underflow inside atan_ratio, zeros, infinities. Scaling by powers of two is exact. */
-static double atan_ratio_extreme(double n, double d)
+/* Brings operands of atan2 that are zero, infinite, or would overflow or underflow inside atan_ratio into its range, with the same
+ * quotient. Scaling by powers of two is exact where it matters. */
+static void rescale(double *n, double *d)
 {
-    if (n == 0.0) return 0.0;
-    double m = fsw_max(n, d);
-    if (m > FSW_DOUBLE_MAX) {
-        n = n > FSW_DOUBLE_MAX ? 1.0 : 0.0;
-        d = d > FSW_DOUBLE_MAX ? 1.0 : 0.0;
-    } else if (m > 1.0) {
-        n *= 0x1p-100;
-        d *= 0x1p-100;
+    double m = fsw_max(*n, *d);
+    if (m == 0.0) {
+        *d = 1.0;
+    } else if (m > FSW_DOUBLE_MAX) {
+        *n = *n > FSW_DOUBLE_MAX ? 1.0 : 0.0;
+        *d = *d > FSW_DOUBLE_MAX ? 1.0 : 0.0;
     } else {
-        n *= 0x1p900;
-        d *= 0x1p900;
+        double s = m > 1.0 ? 0x1p-100 : 0x1p900;
+        *n *= s;
+        *d *= s;
     }
-    return atan_ratio(n, d);
 }
 
 double fsw_atan2(double y, double x)
 {
     if (y != y || x != x) return canonical_nan();
-    double n = fsw_abs(y), d = fsw_abs(x), m = fsw_max(n, d);
-    double a = m > 0x1p-900 && m < 0x1p1000 ? atan_ratio(n, d) : atan_ratio_extreme(n, d);
-    if (to_bits(x) >> 63) a = PI_HI - (a - PI_LO);
+    double n = fsw_abs(y), d = fsw_abs(x), m = fsw_max(n, d), hi, lo;
+    if (!(m > 0x1p-900 && m < 0x1p1000)) rescale(&n, &d);
+    atan_ratio(n, d, &hi, &lo);
+    double a = to_bits(x) >> 63 ? (PI_HI - hi) + (PI_LO - lo) : hi + lo;
     return __builtin_copysign(a, y);
 }
 

@@ -1,0 +1,73 @@
+"""What a log and a run directory say about how they were made: names, versions, hashes, the files as they were."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import flightsw
+from flightsw._native import compiler, digest, ffi, lib
+from flightsw.messages import fingerprint
+from flightsw.schedule import CompiledNode
+
+if TYPE_CHECKING:
+    from hil.bench import Bench
+
+
+def software() -> dict[str, str]:
+    """Version, sources, compiler and interpreter. No names of computers or people."""
+    import numpy
+
+    return {
+        "version": flightsw.__version__, "source_fingerprint": ffi.string(lib.fsw_source_fingerprint()).decode(),
+        "compiler": compiler(), "python": platform.python_version(), "numpy": numpy.__version__,
+        "machine": platform.machine(), "system": platform.system(),
+    }
+
+
+def hashes(compiled: Sequence[CompiledNode]) -> dict[str, str]:
+    """Load-blob hash of each node, and `messages`: fingerprint of all message types in use."""
+    types = {t.type.name: t.type for c in compiled for t in c.topics.values()}
+    return {**{c.name: f"{c.hash:016x}" for c in compiled}, "messages": f"{fingerprint(types.values()):016x}"}
+
+
+def metadata(bench: Bench, seed: int, compiled: Sequence[CompiledNode]) -> dict[str, Mapping[str, str]]:
+    """Metadata records of a log, by name; all values are texts."""
+    section = bench.config.bench
+    run = {
+        "bench": bench.name, "title": bench.title, "seed": str(seed), "expect": bench.expect,
+        "duration_s": repr(bench.duration_s), "base_tick_ns": str(bench.base_tick_ns), "sets": json.dumps(bench.sets),
+        "exact": "for this interpreter and these library versions" if bench.has_python_tasks else "bit for bit",
+        "roles": json.dumps({p.name: p.role for p in bench.plans if p.role}),
+        "dispersed": json.dumps(bench.dispersed_values(seed)),
+    }
+    files = {_relative(bench, path): f"{digest(text.encode()):016x}" for path, text in bench.texts.items()}
+    first = next(iter(bench.texts), "")
+    vehicles = [_relative(bench, os.path.normpath(bench.path.parent / v)) for v in section.vehicle]
+    extensions = {"tasks": json.dumps(section.tasks), "messages": json.dumps(section.messages),
+                  "plugins": json.dumps([p.model_dump() for p in section.plugins]), "bench_path": str(bench.path)}
+    return {
+        "run": run, "software": software(), "schedule": hashes(compiled),
+        "bench_file": {"path": _relative(bench, first), **{f"digest:{k}": v for k, v in files.items()}},
+        "vehicle_file": {f"path{i}": v for i, v in enumerate(vehicles)} | dict(bench.vehicle), "extensions": extensions,
+    }
+
+
+def attachments(bench: Bench, compiled: Sequence[CompiledNode]) -> dict[str, bytes]:
+    """Files of a log: each configuration text as it was read, the user's task and message files, each load blob as flown."""
+    out = {f"config/{_relative(bench, path)}": text.encode() for path, text in bench.texts.items()}
+    section = bench.config.bench
+    for name in [*section.tasks, *section.messages]:
+        path = bench.path.parent / name
+        out[f"config/{_relative(bench, str(path))}"] = path.read_bytes()
+    return out | {f"blob/{c.name}": c.blob for c in compiled}
+
+
+def _relative(bench: Bench, path: str) -> str:
+    """A path relative to the bench file, with forward slashes, without steps upwards."""
+    relative = Path(os.path.relpath(path, bench.path.parent))
+    return "/".join("up" if part == ".." else part for part in relative.parts)

@@ -1,0 +1,184 @@
+"""One run of a bench into a directory of its own: flight.mcap, run.json, report.html; never overwritten."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flightsw.errors import FlightswError
+from hil.bench import Bench
+from hil.metadata import hashes, software
+from hil.verdict import Verdict
+
+SCHEMA_VERSION = 1
+LOG, RUN, REPORT = "flight.mcap", "run.json", "report.html"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run. run: the content of run.json."""
+
+    run_dir: Path
+    verdict: Verdict
+    run: dict[str, Any]
+
+    @property
+    def log_path(self) -> Path:
+        """The flight's log (it may not have been asked for)."""
+        return self.run_dir / LOG
+
+
+def new_run_dir(out_root: Path, name: str, when: datetime) -> Path:
+    """Make `<utc>-<name>-<id>` under a folder. FlightswError when that cannot be written."""
+    for _ in range(10):
+        path = out_root / f"{when:%Y%m%dT%H%M%SZ}-{name}-{secrets.token_hex(3)}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            if out_root.exists() and not out_root.is_dir():
+                break
+            continue
+        except OSError as exc:
+            raise OutputError(f"{out_root}: the run directory cannot be made: {exc.strerror}") from None
+        return path
+    raise OutputError(f"{out_root}: the run directory cannot be made: a file is in the way")
+
+
+class OutputError(FlightswError):
+    """The place for results cannot be used."""
+
+    exit_code = 2
+
+
+def point_latest(run_dir: Path) -> None:
+    """Let `latest` beside the run directory point to it. Where links are not possible there is none."""
+    link = run_dir.parent / f".latest-{secrets.token_hex(3)}"
+    with contextlib.suppress(OSError):
+        link.symlink_to(run_dir.name, target_is_directory=True)
+        link.replace(run_dir.parent / "latest")
+    with contextlib.suppress(OSError):
+        link.unlink()
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that readers see the old file or the new one, never half of it."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(json.dumps(content, indent=1, allow_nan=False, default=_plain) + "\n", "utf-8")
+    temporary.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)
+
+
+class _Run:
+    """Keeps run.json true at every moment: running, interrupted, failed, or finished with a verdict."""
+
+    def __init__(self, bench: Bench, seed: int, out_root: Path, keep_log: bool) -> None:
+        self.bench, self.seed, self.keep_log = bench, seed, keep_log
+        self.started = datetime.now(UTC)
+        self.clock = time.perf_counter()
+        self.dir = new_run_dir(out_root, bench.name, self.started)
+        self.content: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION, "bench": bench.name, "title": bench.title, "seed": seed, "outcome": "running",
+            "expected": bench.expect, "met": False, "criteria": [], "summary": {}, "events": [],
+            "feasibility": _feasibility(bench, seed), "hashes": hashes(bench.compiled(seed)), "software": software(),
+            "sets": bench.sets, "dispersed": bench.dispersed_values(seed),
+            "started_utc": self.started.isoformat(timespec="seconds"), "wall_s": 0.0, "sim_s": 0.0, "x_realtime": 0.0,
+        }
+        self.write()
+        point_latest(self.dir)
+
+    def write(self) -> None:
+        write_json(self.dir / RUN, _finite(self.content))
+
+    def end(self, outcome: str, sim_s: float, **more: Any) -> None:
+        wall = time.perf_counter() - self.clock
+        self.content |= {"outcome": outcome, "wall_s": wall, "sim_s": sim_s, "x_realtime": sim_s / max(wall, 1e-9), **more}
+        self.write()
+
+    def fly(self, progress: Callable[[float], None] | None) -> Verdict:
+        flight = self.bench.start(self.seed, self.dir / LOG if self.keep_log else None)
+        try:
+            self.clock = time.perf_counter()
+            flight.run(progress=progress)
+            verdict = flight.verdict()
+            wall = time.perf_counter() - self.clock
+            flight.close()
+        except BaseException as exc:
+            flight.close(complete=False)
+            interrupted = isinstance(exc, KeyboardInterrupt)
+            self.end("interrupted" if interrupted else "error", flight.t_s, error="" if interrupted else str(exc))
+            raise
+        events = _events(self.dir / LOG) if self.keep_log else []
+        self.end(verdict.outcome, flight.t_s, met=verdict.met, criteria=[asdict(c) for c in verdict.criteria],
+                 summary=verdict.summary, events=events)
+        self.content |= {"wall_s": wall, "x_realtime": flight.t_s / max(wall, 1e-9)}
+        self.write()
+        return verdict
+
+
+def run_bench(bench: Bench, seed: int | None = None, out_root: Path | str = "runs",
+              progress: Callable[[float], None] | None = None, *, log: bool = True, report: bool = True) -> RunResult:
+    """Fly a bench to its verdict in a new run directory under `out_root`, and let `latest` point to it.
+
+    progress: called with the mission time in seconds now and then. A report needs the log. On Ctrl-C the log is closed,
+    run.json says "interrupted" and KeyboardInterrupt goes on; on any other error run.json says "error".
+    """
+    run = _Run(bench, bench.seed if seed is None else seed, Path(out_root), log)
+    try:
+        verdict = run.fly(progress)
+    except BaseException as exc:
+        exc.run_dir = run.dir  # type: ignore[attr-defined]
+        raise
+    if report and log and _is_there("hil.report"):
+        from hil.report import write_report  # type: ignore[import-not-found,unused-ignore]
+
+        write_report(run.dir)
+    return RunResult(run.dir, verdict, run.content)
+
+
+def _is_there(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _feasibility(bench: Bench, seed: int) -> dict[str, Any]:
+    """What an independent calculation says before the run; empty when it does not apply to this bench."""
+    if not _is_there("hil.feasibility"):
+        return {}
+    from hil.feasibility import assess  # type: ignore[import-not-found,unused-ignore]
+
+    found = assess(bench, seed)
+    return asdict(found) if is_dataclass(found) and not isinstance(found, type) else dict(found or {})
+
+
+def _events(log: Path) -> Sequence[dict[str, Any]]:
+    if not _is_there("hil.story"):
+        return []
+    from flightsw.log import Log
+    from hil.story import events  # type: ignore[import-not-found,unused-ignore]
+
+    return [asdict(e) for e in events(Log.open(log))]
+
+
+def _finite(value: Any) -> Any:
+    """Numbers that JSON cannot say become null."""
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        return None
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, list | tuple) else value
+
+

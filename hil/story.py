@@ -1,0 +1,98 @@
+"""The story of a flight: every coded event of a log as one sentence, in time order.
+
+The words come from the core (events.h); codes that it does not know, those of a user's own tasks, get a neutral sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from flightsw._native import ffi, lib
+
+EVENTS_TYPE = "fsw_events_t"
+_PLACE = re.compile(r"\{(s|0|1)(?::\.(\d)f)?\}")
+# arguments that are numbers of something with a name: constants of the core whose names begin like this
+_WORDS: Mapping[str, Mapping[str, str]] = {
+    "FAULT_BEGIN": {"0": "FSW_FAULT_", "1": "FSW_TARGET_"},
+    "FAULT_END": {"0": "FSW_FAULT_", "1": "FSW_TARGET_"},
+    "ENGINE_INHIBITED": {"0": "FSW_SEQ_CAUSE_"},
+    "ENGINE_ABORT": {"0": "FSW_ENGINE_", "1": "FSW_SEQ_CAUSE_"},
+}
+_EVERY_UNIT = 255
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened: mission time, the node that said so, name of the code, subject (engine, unit), sentence."""
+
+    t_s: float
+    node: str
+    name: str
+    subject: int
+    text: str
+
+
+def _string(pointer: Any) -> str:
+    return "" if pointer == ffi.NULL else str(ffi.string(pointer).decode())
+
+
+@lru_cache(maxsize=16)
+def _constants(prefix: str) -> Mapping[int, str]:
+    """Value to words, of the core's constants with this prefix: FSW_FAULT_NO_LIGHT is "no light"."""
+    names = [n for n in dir(lib) if n.startswith(prefix) and not n.endswith("_SLOTS")]
+    return {int(getattr(lib, n)): n[len(prefix):].lower().replace("_", " ") for n in names}
+
+
+def event_name(code: int) -> str:
+    """Name of an event code, for example "ENGINE_LIT"."""
+    return _string(lib.fsw_event_name(code)) or f"EVENT_{code}"
+
+
+def sentence(code: int, subject: int, arg0: float, arg1: float) -> str:
+    """The words for an event."""
+    template = _string(lib.fsw_event_text(code))
+    if not template:
+        return f"event {code} of subject {subject} ({arg0:g}, {arg1:g})"
+    name = event_name(code)
+    words = _WORDS.get(name, {})
+
+    def fill(match: re.Match[str]) -> str:
+        place, digits = match[1], match[2]
+        if place == "s":
+            return "all" if subject == _EVERY_UNIT and name.startswith("FAULT_") else str(subject)
+        value = arg0 if place == "0" else arg1
+        if place in words and np.isfinite(value) and int(value) in _constants(words[place]):
+            return _constants(words[place])[int(value)]
+        return f"{value:.{digits}f}" if digits else f"{value:g}"
+
+    return _PLACE.sub(fill, template)
+
+
+def channels_of_type(log: Any, type_name: str) -> list[str]:
+    """Channels of a log that carry messages of this C type, in the order of the log."""
+    return [topic for topic, count in log.topics.items() if count and log.channel(topic).metadata.get("type") == type_name]
+
+
+def events(log: Any) -> list[Event]:
+    """All events of a log, sorted by time (those of one tick in the order of the log's channels)."""
+    out = []
+    for channel in channels_of_type(log, EVENTS_TYPE):
+        node = channel.strip("/").split("/")[0]
+        data = log[channel]
+        for row in data[data["count"] > 0]:
+            for k in range(min(int(row["count"]), len(row["code"]))):
+                code, subject = int(row["code"][k]), int(row["subject"][k])
+                text = sentence(code, subject, float(row["arg0"][k]), float(row["arg1"][k]))
+                out.append(Event(int(row["t_ns"]) * 1e-9, node, event_name(code), subject, text))
+    return sorted(out, key=lambda e: e.t_s)
+
+
+def tell(told: Iterable[Event]) -> str:
+    """The story for a terminal, one line per event, times aligned."""
+    return "\n".join(f"{e.t_s:8.2f} s  {e.text}" for e in told)

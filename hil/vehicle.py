@@ -1,0 +1,87 @@
+"""Vehicle files: sections of numbers with units in their names, flattened into shared constants.
+
+Every leaf name is unique in a file, because a task parameter of the same name takes it. A file may include others
+(`include = ["aero.toml"]`); what it says itself rules over what it includes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flightsw.errors import ConfigError, Problem
+from flightsw.params import Given
+from hil.config import numbers_only
+from hil.toml_file import MAX_EXTENDS, Table, read_toml, shown
+
+_ABOUT = "vehicle"  # the section that describes instead of being a constant
+
+
+def load_vehicle(paths: Iterable[Path], texts: dict[str, str]) -> tuple[dict[str, Given], dict[str, Any]]:
+    """Constants of vehicle files laid side by side, and what their [vehicle] sections say.
+
+    The text of each file read is added to `texts`. Raises ConfigError with all problems of all files.
+    """
+    problems: list[Problem] = []
+    constants: dict[str, Given] = {}
+    about: dict[str, Any] = {}
+    for path in paths:
+        own = _load(path, texts, about, problems, ())
+        for name, given in own.items():
+            if name in constants and constants[name].file != given.file:
+                other = constants[name]
+                problems.append(Problem(given.file, given.key, f"is already set in {other.file} ({other.key})"))
+            constants.setdefault(name, given)
+    if problems:
+        raise ConfigError(problems)
+    return constants, about
+
+
+def _load(path: Path, texts: dict[str, str], about: dict[str, Any], problems: list[Problem],
+          above: tuple[Path, ...]) -> dict[str, Given]:
+    file = shown(path)
+    if path.resolve() in above or len(above) > MAX_EXTENDS:
+        problems.append(Problem(shown(above[-1]), "include", f"{file} includes itself through this file"))
+        return {}
+    try:
+        table = read_toml(path, texts)
+    except ConfigError as exc:
+        problems += exc.problems
+        return {}
+    includes = table.pop("include", [])
+    constants: dict[str, Given] = {}
+    if not isinstance(includes, list) or not all(isinstance(i, str) for i in includes):
+        problems.append(Problem(file, "include", f"{includes!r} is not a list of paths"))
+        includes = []
+    for name in includes:
+        constants |= _load(path.parent / name, texts, about, problems, (*above, path.resolve()))
+    about_here = table.pop(_ABOUT, {})
+    if isinstance(about_here, Table):
+        problems += [Problem(file, f"{_ABOUT}.{k}", f"{v!r} is not a text; numbers belong into other sections")
+                     for k, v in about_here.items() if not isinstance(v, str)]
+        about |= about_here
+    else:
+        problems.append(Problem(file, _ABOUT, f"{about_here!r} is not a table"))
+    return constants | flatten(table, file, problems)
+
+
+def flatten(table: Mapping[str, Any], file: str, problems: list[Problem], prefix: str = "") -> dict[str, Given]:
+    """Leaves of a tree of tables by their own names. Repeated names and leaves that are no numbers become problems."""
+    out: dict[str, Given] = {}
+    for key, value in table.items():
+        where = f"{prefix}.{key}" if prefix else key
+        source = table.files.get(key, file) if isinstance(table, Table) else file
+        found = flatten(value, source, problems, where) if isinstance(value, Mapping) else {key: Given(value, source, where)}
+        if not isinstance(value, Mapping) and not numbers_only(value):
+            problems.append(Problem(source, where, f"{_text(value)} is not a finite number or a list of such"))
+            continue
+        for name, given in found.items():
+            if name in out:
+                problems.append(Problem(source, given.key, f"the name {name} is already used by {out[name].key}"))
+            out[name] = given
+    return out
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else repr(value)

@@ -1,0 +1,1 @@
+static int units(void) { return 0; }

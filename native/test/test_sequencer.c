@@ -1,0 +1,575 @@
+/* test_sequencer.c - the sequencer task against simple engine models: starts, failures, faults, choice of engines, abort,
+ * and ten thousand dispersed starts of one engine. Exits non-zero on failure. */
+#include <stdio.h>
+#include <string.h>
+
+#include "flightsw/events.h"
+#include "flightsw/math.h"
+#include "flightsw/random.h"
+#include "flightsw/sequencer.h"
+
+static int failures;
+#define CHECK(cond) ((cond) ? (void)0 : (failures++, (void)printf("%s:%d: %s\n", __func__, __LINE__, #cond)))
+
+#define DELAY 16 /* ticks kept of commands and measurements */
+#define BOTH (FSW_VALVE_FUEL | FSW_VALVE_OX)
+
+typedef struct { /* one engine and its controller */
+  double dead_s, ramp_s, clock_s, frac, throttle, chill_k;
+  int lit, no_light, dies, offline, fire;
+  double late_s, wrong_a, low;
+  uint8_t valves, pipe[DELAY];
+  fsw_engine_status_t line[DELAY];
+  uint32_t seq;
+  double igniter_s, open_s;
+} engine_t;
+
+typedef struct {
+  fsw_sequencer_params_t p;
+  fsw_sequencer_state_t s;
+  fsw_guidance_t g;
+  fsw_nav_t nav;
+  fsw_touchdown_t td;
+  fsw_engine_status_t st[9];
+  fsw_engine_cmd_t cmd[9];
+  fsw_engines_t engines;
+  fsw_events_t ev;
+  engine_t e[9];
+  fsw_topic_head_t head_in[13];
+  const void *in[13];
+  const fsw_topic_head_t *in_head[13];
+  void *out[11];
+  fsw_io_t io;
+  int64_t tick;
+  double drag_a;                 /* m/s2, engines off */
+  int n_events[80];
+  int64_t when[80];
+} rig_t;
+
+static void defaults(fsw_sequencer_params_t *p)
+{
+  static const double y[9] = { 0, 1.6, 1.1314, 0, -1.1314, -1.6, -1.1314, 0, 1.1314 };
+  static const double z[9] = { 0, 0, 1.1314, 1.6, 1.1314, 0, -1.1314, -1.6, -1.1314 };
+  memset(p, 0, sizeof *p);
+  for (int k = 0; k < 9; k++) {
+    p->engine_y_m[k] = y[k];
+    p->engine_z_m[k] = z[k];
+    p->engine_gimballed[k] = p->engine_restartable[k] = (k == 0 || k % 2 == 1) ? 1.0 : 0.0;
+    p->land_order[k] = -1.0;
+  }
+  for (int k = 0; k < 4; k++) p->pair_a[k] = p->pair_b[k] = -1.0;
+  p->engine_x_m = 3.0;
+  p->thrust_sl_n = 814e3;
+  p->thrust_vac_n = 923e3;
+  p->isp_sl_s = 283.0;
+  p->pc_nominal_pa = 10e6;
+  p->throttle_min = 0.5;
+  p->throttle_lag_s = 0.15;
+  p->gimbal_max_deg = 7.0;
+  p->mass_dry_kg = 27000.0;
+  p->propellant_kg = 8000.0;
+  p->dry_cm_x_m = 16.0;
+  p->plume_factor = 0.3;
+  p->drag_area_m2 = 18.0;
+  p->inlet_min_pa = 2e5;
+  p->chill_limit_k = 120.0;
+  p->chill_margin_k = 4.0;
+  p->check_s = 0.03;
+  p->check_max_s = 2.0;
+  p->purge_s = 0.5;
+  p->chill_max_s = 30.0;
+  p->igniter_max_s = 0.2;
+  p->lead_s = 0.01;
+  p->decide_s = 1.25;
+  p->start_max_s = 2.2;
+  p->grace_s = 1.6;
+  p->igniter_limit_s = 2.4;
+  p->unburnt_limit_s = 1.3;
+  p->shutdown_lag_s = 0.02;
+  p->shutdown_s = 0.3;
+  p->after_purge_s = 1.0;
+  p->rearm_s = 0.2;
+  p->recover_s = 0.2;
+  p->stale_s = 0.05;
+  p->lit_share = 0.15;
+  p->rise_share = 0.02;
+  p->dead_share = 0.3;
+  p->redline_share = 1.3;
+  p->disagree_share = 0.08;
+  p->lit_steps = 2;
+  p->rise_steps = 2;
+  p->dead_steps = 3;
+  p->redline_steps = 12;
+  p->accel_lit_m_s2 = 0.8;
+  p->accel_tau_s = 0.03;
+  p->accel_trust_share = 0.05;
+  p->low_thrust_share = 0.9;
+  p->spare_wait_s = 0.1;
+  p->throttle_start = 0.8;
+  p->trim_share = 0.7;
+  p->rho0_kg_m3 = 1.225;
+  p->scale_height_m = 8500.0;
+  p->n_engines = 9;
+  p->step_ticks = 10;
+  p->max_starts = 3;
+  p->ready_phase = 2;
+}
+
+static void rig_init(rig_t *r)
+{
+  memset(r, 0, sizeof *r);
+  defaults(&r->p);
+  fsw_sequencer_init(&r->s, &r->p);
+  r->in[0] = &r->g;
+  r->in[1] = &r->nav;
+  r->in[2] = &r->td;
+  r->in[3] = NULL;
+  for (int k = 0; k < 9; k++) {
+    r->in[4 + k] = &r->st[k];
+    r->out[k] = &r->cmd[k];
+    r->e[k] = (engine_t){ .dead_s = 0.6, .ramp_s = 0.9, .throttle = 0.5, .chill_k = 150.0, .low = 1.0 };
+  }
+  r->out[9] = &r->engines;
+  r->out[10] = &r->ev;
+  for (int k = 0; k < 13; k++) {
+    r->head_in[k].tick = k < 4 ? 0 : -1;
+    r->in_head[k] = &r->head_in[k];
+  }
+  r->g.phase = FSW_PHASE_AERO;
+  r->g.thrust_cmd_n = 650e3;
+  r->nav.valid = 1;
+  r->nav.q_bl[0] = 1.0;
+  r->nav.r_bl_l[2] = 3000.0;
+  r->nav.v_bl_l[2] = -276.0;
+  r->drag_a = 0.5 * 1.225 * fsw_exp(-3000.0 / 8500.0) * 276.0 * 276.0 * 18.0 / 35000.0 * 1.07; /* truth: 7 % more */
+  r->io = (fsw_io_t){ .dt_ns = 1000000, .in = r->in, .in_head = r->in_head, .out = r->out, .state = &r->s, .params = &r->p };
+}
+
+static void engine_tick(rig_t *r, int k)
+{
+  engine_t *e = &r->e[k];
+  int slot = (int)(r->tick % DELAY);
+  if (!e->offline) e->pipe[slot] = r->cmd[k].valves;
+  e->valves = e->offline ? 0 : e->pipe[(slot + DELAY - 5) % DELAY];
+  int main = (e->valves & BOTH) == BOTH;
+  e->throttle += (fsw_max(r->cmd[k].throttle, 0.5) - e->throttle) / 150.0;
+  if (e->valves & FSW_VALVE_CHILL) e->chill_k += (95.0 - e->chill_k) / 2000.0;
+  e->igniter_s = e->valves & FSW_VALVE_IGNITER ? e->igniter_s + 1e-3 : 0.0;
+  e->open_s += e->valves & BOTH ? 1e-3 : 0.0;
+  if (!e->lit) {
+    e->frac *= 1.0 - 1.0 / (e->dies ? 50.0 : 150.0);
+    e->clock_s = main && (e->valves & FSW_VALVE_IGNITER) && e->chill_k <= 120.0 ? e->clock_s + 1e-3 : 0.0;
+    if (e->clock_s >= e->dead_s + e->late_s && !e->no_light && !e->dies) {
+      e->lit = 1;
+      e->clock_s = 0.0;
+    }
+  } else {
+    e->clock_s += 1e-3;
+    e->frac = fsw_min(1.0, e->clock_s / e->ramp_s);
+    if (!main || e->dies) e->lit = 0, e->clock_s = 0.0;
+  }
+  fsw_engine_status_t *m = &e->line[slot];
+  double g[4], pc = e->frac * e->throttle * e->low;
+  fsw_rng_t rng = { 7, (uint32_t)k, 0 };
+  fsw_rng_gauss4(&rng, r->tick, 1, g);
+  *m = (fsw_engine_status_t){ .pc_a_pa = 10e6 * (pc + 0.002 * g[0] + 0.004 + e->wrong_a), .pc_b_pa = 10e6 * (pc + 0.002 * g[1] - 0.003),
+                              .inlet_pa = 3e5, .chill_k = e->chill_k, .valves = e->valves, .valid = 1, .fire = (uint8_t)e->fire };
+  m->igniter_ok = (e->valves & FSW_VALVE_IGNITER) != 0;
+  if (r->tick % 5 == 0 && !e->offline) {
+    r->st[k] = e->line[(slot + DELAY - 6) % DELAY];
+    r->st[k].seq = ++e->seq;
+    r->head_in[4 + k].tick = r->tick;
+  }
+}
+
+static void rig_tick(rig_t *r)
+{
+  double thrust = 0.0, ramp = 0.0, full = 923e3 - 109e3 * fsw_exp(-r->nav.r_bl_l[2] / 8500.0), g[4];
+  for (int k = 0; k < 9; k++) {
+    engine_tick(r, k);
+    thrust += r->e[k].frac * r->e[k].throttle * r->e[k].low * full;
+    ramp = fsw_max(ramp, r->e[k].frac);
+  }
+  fsw_rng_t rng = { 9, 99, 0 };
+  fsw_rng_gauss4(&rng, r->tick, 1, g);
+  r->nav.f_b[0] = thrust / 35000.0 + r->drag_a * (1.0 - 0.65 * ramp) + 0.3 * g[0]; /* truth: plume factor 0.35 */
+  r->io.tick = r->tick;
+  r->io.t_ns = r->tick * 1000000;
+  r->io.publish = ~0u;
+  CHECK(fsw_task_gnc_sequencer.step(&r->io) == 0);
+  if (r->io.publish >> 10 & 1u) {
+    for (uint32_t i = 0; i < r->ev.count; i++) {
+      r->n_events[r->ev.code[i]]++;
+      r->when[r->ev.code[i]] = r->tick;
+    }
+  }
+  r->tick++;
+}
+
+static void run(rig_t *r, double seconds)
+{
+  for (int i = 0; i < (int)(seconds * 1000.0 + 0.5); i++) rig_tick(r);
+}
+
+static int until_valves(rig_t *r, int k, uint8_t valves, int limit)
+{
+  for (int i = 0; i < limit; i++) {
+    rig_tick(r);
+    if ((r->cmd[k].valves & valves) == valves) return i + 1;
+  }
+  return -1;
+}
+
+static void nominal_start(void)
+{
+  static rig_t r;
+  rig_init(&r);
+  run(&r, 5.0);
+  CHECK(r.engines.state[0] == FSW_ENGINE_CHILL && r.engines.spares_left == 5);
+  CHECK(r.s.engine[2].state == FSW_ENGINE_OFF); /* not restartable: left alone */
+  r.g.engines = 1;
+  r.g.phase = FSW_PHASE_BURN;
+  int wait = until_valves(&r, 0, BOTH, 200);
+  CHECK(wait > 0 && wait <= 50);
+  run(&r, 1.25);
+  CHECK(r.engines.lit_mask == 1 && r.n_events[FSW_EVENT_ENGINE_LIT] == 1 && r.engines.spares_left == 4);
+  run(&r, 3.0);
+  CHECK(fsw_abs(r.engines.thrust_n[0] - r.e[0].throttle * 847e3) < 15e3);
+  r.g.engines = 0;
+  rig_tick(&r);
+  CHECK((r.cmd[0].valves & FSW_VALVE_OX) == 0); /* in the same tick */
+  run(&r, 0.05);
+  CHECK(r.cmd[0].valves == 0);
+  run(&r, 4.0);
+  CHECK(r.engines.state[0] == FSW_ENGINE_CHILL && r.engines.failed_mask == 0);
+  r.g.engines = 1; /* a commanded shutdown may be followed by another start */
+  run(&r, 2.0);
+  CHECK(r.engines.lit_mask == 1 && r.engines.starts[0] == 2);
+  r.td.landed = 1;
+  rig_tick(&r);
+  CHECK((r.cmd[0].valves & FSW_VALVE_OX) == 0);
+  run(&r, 3.0);
+  CHECK(r.engines.state[0] == FSW_ENGINE_SAFED && r.engines.lit_mask == 0);
+}
+
+static void no_light_then_pair(void)
+{
+  static rig_t r;
+  rig_init(&r);
+  r.e[0].no_light = 1;
+  run(&r, 5.0);
+  r.g.engines = 1;
+  int64_t t0 = r.tick;
+  run(&r, 1.24);
+  CHECK(r.n_events[FSW_EVENT_ENGINE_NO_LIGHT] == 0);
+  run(&r, 0.03);
+  CHECK(r.n_events[FSW_EVENT_ENGINE_NO_LIGHT] == 1 && r.when[FSW_EVENT_ENGINE_NO_LIGHT] - t0 <= 1251);
+  CHECK(r.engines.failed_mask == 1 && (r.cmd[0].valves & FSW_VALVE_OX) == 0);
+  r.g.engines = 2;
+  rig_tick(&r);
+  CHECK(r.engines.starting_mask == 0x22); /* engines 1 and 5 in one tick */
+  CHECK(r.n_events[FSW_EVENT_SPARES] == 1);
+  run(&r, 1.6);
+  CHECK(r.engines.lit_mask == 0x22 && r.engines.starts[0] == 1);
+  r.g.engines = 1; /* one of a pair cannot burn alone here: both stay */
+  run(&r, 0.5);
+  CHECK(r.engines.lit_mask == 0x22);
+}
+
+static void dies(int with_fire, double drag_factor)
+{
+  static rig_t r;
+  rig_init(&r);
+  if (drag_factor <= 0.0) {
+    r.nav.v_bl_l[2] = -30.0;
+    r.drag_a *= 30.0 * 30.0 / (276.0 * 276.0);
+  }
+  run(&r, 5.0);
+  r.g.engines = 1;
+  run(&r, 4.0);
+  CHECK(r.engines.lit_mask == 1);
+  r.e[0].dies = 1;
+  r.e[0].fire = with_fire;
+  int64_t t0 = r.tick;
+  for (int i = 0; i < 300 && !r.n_events[FSW_EVENT_ENGINE_DIED]; i++) rig_tick(&r);
+  CHECK(r.n_events[FSW_EVENT_ENGINE_DIED] == 1 && r.when[FSW_EVENT_ENGINE_DIED] - t0 <= 150);
+  printf("died: declared after %d ms\n", (int)(r.when[FSW_EVENT_ENGINE_DIED] - t0));
+  r.e[0].dies = 0;
+  run(&r, 0.02); /* guidance still says 1: nothing hasty */
+  CHECK(r.engines.starting_mask == 0);
+  r.g.engines = 2;
+  run(&r, 1.6);
+  CHECK(r.engines.lit_mask == 0x22 && r.engines.failed_mask == 1);
+  r.g.engines = 3; /* the axis engine is out for good: two pairs are the next symmetric set */
+  run(&r, 10.0);
+  CHECK(r.engines.lit_mask == 0xaa && r.engines.starts[0] == 1 && !(r.cmd[0].valves & BOTH));
+  CHECK(!with_fire || (r.engines.inhibited_mask & 1));
+}
+
+static void late_light(double late_s, int expect_lit)
+{
+  static rig_t r;
+  rig_init(&r);
+  r.e[0].late_s = late_s;
+  run(&r, 5.0);
+  r.g.engines = 1;
+  run(&r, 1.3);
+  r.g.engines = expect_lit ? 1 : 0;
+  run(&r, 8.0);
+  CHECK((r.engines.lit_mask & 1) == expect_lit && (r.engines.failed_mask & 1) == !expect_lit);
+  CHECK(expect_lit || (r.cmd[0].valves & BOTH) == 0);
+}
+
+static void late_flame_is_not_relit(void)
+{
+  static rig_t r;
+  rig_init(&r);
+  r.e[0].late_s = 0.62; /* lights while its valves are being closed */
+  run(&r, 5.0);
+  r.g.engines = 1;
+  run(&r, 1.3);
+  CHECK(r.n_events[FSW_EVENT_ENGINE_NO_LIGHT] == 1);
+  r.e[0].frac = 0.3; /* residual flame */
+  run(&r, 0.1);
+  CHECK(r.s.engine[0].flags & FSW_SEQ_LIT);
+  r.e[0].late_s = 0.0;
+  run(&r, 10.0);
+  CHECK(r.engines.starts[0] == 1); /* guidance still asks for one: the pair took over */
+  CHECK(r.engines.lit_mask == 0x22);
+}
+
+static void sensor_fault(double wrong, int in_start)
+{
+  static rig_t r;
+  rig_init(&r);
+  if (in_start) r.e[0].wrong_a = wrong;
+  run(&r, 5.0);
+  r.g.engines = 1;
+  run(&r, 4.0);
+  CHECK(r.engines.lit_mask == 1);
+  r.e[0].wrong_a = wrong;
+  run(&r, 5.0);
+  CHECK(r.engines.lit_mask == 1 && r.n_events[FSW_EVENT_ENGINE_DIED] == 0);
+  CHECK(fsw_abs(wrong) < 0.09 || r.n_events[FSW_EVENT_SENSOR_DISAGREE] == 1);
+  r.e[0].dies = 1; /* and a true flame-out is still seen */
+  run(&r, 0.6);
+  CHECK(r.engines.lit_mask == 0);
+}
+
+static void stale_link(void)
+{
+  static rig_t r;
+  rig_init(&r);
+  run(&r, 5.0);
+  r.g.engines = 1;
+  run(&r, 4.0);
+  r.e[3].offline = 1; /* an idle one: inhibited, and back when it is back */
+  run(&r, 0.2);
+  CHECK(r.engines.inhibited_mask == 8 && r.engines.spares_left == 3);
+  r.e[3].offline = 0;
+  run(&r, 4.0);
+  CHECK(r.engines.inhibited_mask == 0 && r.engines.spares_left == 4);
+  for (int i = 0; i < 3000; i++) { /* the running one's status stops, the engine does not */
+    r.head_in[4].tick = 0;
+    r.st[0].seq = r.s.status_seq[0];
+    uint32_t keep = r.e[0].seq;
+    r.e[0].seq = r.s.status_seq[0] - 1;
+    rig_tick(&r);
+    r.e[0].seq = keep;
+    r.st[0].seq = r.s.status_seq[0];
+  }
+  CHECK(r.engines.lit_mask == 1);
+  r.e[0].offline = 1; /* its controller dies: valves close */
+  run(&r, 1.0);
+  CHECK(r.engines.lit_mask == 0 && (r.engines.failed_mask & 1));
+}
+
+static void pair_of_which_one_fails(void)
+{
+  static rig_t r;
+  rig_init(&r);
+  run(&r, 5.0);
+  r.e[5].no_light = 1;
+  r.g.engines = 2;
+  run(&r, 1.3);
+  CHECK(r.engines.lit_mask == 2 && r.engines.failed_mask == 0x20);
+  run(&r, 1.6); /* a further pair, then the odd one out goes */
+  CHECK(r.engines.lit_mask == 0x88);
+  r.g.engines = 3;
+  run(&r, 1.6);
+  CHECK(r.engines.lit_mask == 0x89);
+  r.g.engines = 2;
+  run(&r, 0.1);
+  CHECK(r.engines.lit_mask == 0x88);
+}
+
+static void weak_engine(void)
+{
+  static rig_t r;
+  rig_init(&r);
+  r.e[0].low = 0.7;
+  run(&r, 5.0);
+  r.g.engines = 1;
+  run(&r, 5.0);
+  CHECK(r.engines.lit_mask == 1 && r.n_events[FSW_EVENT_LOW_THRUST] == 1);
+}
+
+static void abort_in_every_state(void)
+{
+  static rig_t r;
+  static const double at[] = { 0.005, 0.02, 0.2, 2.0, 5.005, 5.015, 5.025, 5.035, 5.5, 6.0, 8.0, 8.005, 8.1, 8.5 };
+  uint32_t seen = 0;
+  for (uint32_t i = 0; i < sizeof at / sizeof at[0]; i++) {
+    rig_init(&r);
+    run(&r, fsw_min(at[i], 5.0));
+    r.g.engines = 1;
+    if (at[i] > 5.0) run(&r, fsw_min(at[i], 8.0) - 5.0);
+    r.g.engines = at[i] > 8.0 ? 0 : 1;
+    if (at[i] > 8.0) run(&r, at[i] - 8.0);
+    seen |= 1u << r.s.engine[0].state;
+    r.g.phase = FSW_PHASE_ABORT;
+    r.g.engines = 0;
+    rig_tick(&r);
+    for (int k = 0; k < 9; k++) CHECK(r.cmd[k].valves == 0);
+    run(&r, 3.0);
+    for (int k = 0; k < 9; k++) CHECK(r.cmd[k].valves == 0 && (r.engines.state[k] == FSW_ENGINE_SAFED || r.engines.state[k] == FSW_ENGINE_OFF));
+    r.g.phase = FSW_PHASE_BURN;
+    r.g.engines = 3;
+    run(&r, 5.0);
+    CHECK(r.engines.starts[0] <= 1 && r.engines.lit_mask == 0);
+  }
+  printf("abort tried in states 0x%x\n", seen);
+}
+
+/* ---- one engine, many starts ------------------------------------------------------------------------------------------------ */
+
+static double bounded(double z, double limit) { return limit > 0.0 ? fsw_clamp(z, -limit, limit) : z; }
+
+/* returns seconds to the decision, negative for no light; *when: physical light after the start command */
+static double one_start(uint32_t n, double limit, const fsw_seq_limits_t *lim, double f_full, int dead, double *when)
+{
+  fsw_rng_t rng = { 2026, 5, 0 };
+  double g[4], u[4];
+  fsw_seq_engine_t s;
+  fsw_seq_in_t in;
+  fsw_seq_out_t out;
+  fsw_rng_gauss4(&rng, (int64_t)n, 1, g);
+  fsw_rng_uniform4(&rng, (int64_t)n, 2, u);
+  double t_dead = 0.6 + 0.15 * bounded(g[0], limit) + 0.05 * bounded(g[2], limit);
+  double ramp = fsw_max(0.9 + 0.15 * bounded(g[1], limit), 0.2), throttle = 0.5 + 0.5 * u[0], bias = 0.003 * bounded(g[3], 3.0);
+  t_dead = fsw_max(t_dead, 0.05);
+  fsw_seq_engine_init(&s);
+  s.state = FSW_ENGINE_CHILL;
+  s.flags = FSW_SEQ_READY;
+  s.check = fsw_seq_check_word(&s);
+  memset(&in, 0, sizeof in);
+  in.want = FSW_SEQ_WANT_RUN;
+  in.fresh = in.valid = in.advance = 1;
+  in.chill_k = 100.0;
+  in.inlet_pa = 3e5;
+  in.expect = throttle;
+  double t_valves = -1.0, f = 0.0;
+  for (int i = 0; i < 400; i++) {
+    double t = 0.01 * i, seen = t - 0.013; /* what the links have brought */
+    double x = t_valves < 0.0 || dead ? 0.0 : fsw_clamp((seen - t_valves - t_dead) / ramp, 0.0, 1.0);
+    fsw_rng_gauss4(&rng, (int64_t)n * 512 + i, 3, g);
+    in.pc_a = x * throttle + 0.002 * g[0] + bias;
+    in.pc_b = x * throttle + 0.002 * g[1] - bias;
+    f += 0.25 * (x * f_full + 0.3 * g[2] - f);
+    in.accel_rose = f > 1.0;
+    in.igniter_ok = s.state > FSW_ENGINE_IGNITER || s.t >= 1;
+    fsw_seq_step(&s, &in, lim, &out);
+    if (t_valves < 0.0 && (out.valves & BOTH) == BOTH) t_valves = t + 0.006; /* command link and valve */
+    if (s.state == FSW_ENGINE_MAIN || s.state == FSW_ENGINE_SHUTDOWN) {
+      *when = t_valves + t_dead + 0.02 * ramp / throttle + 0.013;
+      return s.state == FSW_ENGINE_MAIN ? t : -t;
+    }
+  }
+  return -99.0;
+}
+
+static void many_starts(void)
+{
+  fsw_sequencer_params_t p;
+  fsw_seq_limits_t lim;
+  double when, worst = 0.0, sum = 0.0;
+  int false_bounded = 0, late = 0, false_open = 0, kept = 0, slow = 0;
+  defaults(&p);
+  fsw_seq_limits(&p, 0.01, &lim);
+  for (uint32_t n = 0; n < 10000; n++) {
+    double f_full = n % 2 ? 7.0 : 2.0, t = one_start(n, 3.0, &lim, f_full, 0, &when);
+    false_bounded += t < 0.0;
+    worst = fsw_max(worst, t);
+    sum += t;
+    slow += t > 1.25;
+  }
+  for (uint32_t n = 0; n < 10000; n++) { /* Gaussian without bounds: some light after the decision time, whatever is done */
+    double t = one_start(n + 20000, 0.0, &lim, 5.0, 0, &when);
+    if (t < 0.0 && when > 1.24) late++;
+    else if (t < 0.0) false_open++;
+  }
+  for (uint32_t n = 0; n < 1000; n++) { /* and those that truly do not light are all found in time */
+    double t = one_start(n + 40000, 3.0, &lim, 0.0, 1, &when);
+    kept += !(t < 0.0 && t >= -1.2501);
+  }
+  printf("10000 starts, 3 sigma: %d false failures, mean decision %.3f s, latest %.2f s, %d after 1.25 s; unbounded: %d false, %d lit too "
+         "late; true failures missed: %d\n", false_bounded, sum / 1e4, worst, slow, false_open, late, kept);
+  CHECK(false_bounded == 0 && false_open == 0 && late <= 5 && kept == 0 && worst < 2.2);
+}
+
+static void hopper(void)
+{
+  static rig_t r;
+  rig_init(&r);
+  memset(&r.s, 0, sizeof r.s);
+  r.p.n_engines = 1;
+  r.p.drag_area_m2 = 1.0;
+  fsw_sequencer_init(&r.s, &r.p);
+  r.nav.v_bl_l[2] = 0.0;
+  r.drag_a = 9.8;
+  r.g.phase = FSW_PHASE_ASCENT;
+  r.g.engines = 1;
+  run(&r, 6.0);
+  CHECK(r.engines.lit_mask == 1);
+  r.g.phase = FSW_PHASE_COAST;
+  r.g.engines = 0;
+  run(&r, 5.0);
+  CHECK(r.engines.lit_mask == 0 && r.engines.state[0] == FSW_ENGINE_CHILL);
+  r.g.phase = FSW_PHASE_BURN;
+  r.g.engines = 1;
+  run(&r, 1.5);
+  CHECK(r.engines.lit_mask == 1 && r.engines.starts[0] == 2);
+}
+
+static void words(void)
+{
+  CHECK(strcmp(fsw_event_name(FSW_EVENT_ENGINE_LIT), "ENGINE_LIT") == 0 && fsw_event_text(FSW_EVENT_SPARES) != NULL);
+  CHECK(fsw_event_text(999) == NULL && fsw_event_name(0) == NULL);
+}
+
+int main(void)
+{
+  nominal_start();
+  no_light_then_pair();
+  dies(0, 1.0);
+  dies(1, 1.0);
+  dies(0, 0.0);
+  late_light(0.3, 1);
+  late_light(0.7, 0);
+  late_light(5.0, 0);
+  late_flame_is_not_relit();
+  for (int in_start = 0; in_start < 2; in_start++) {
+    sensor_fault(0.5, in_start);
+    sensor_fault(-0.6, in_start);
+    sensor_fault(0.05, in_start);
+  }
+  stale_link();
+  pair_of_which_one_fails();
+  weak_engine();
+  abort_in_every_state();
+  many_starts();
+  hopper();
+  words();
+  printf("test_sequencer: %d failures\n", failures);
+  return failures != 0;
+}
