@@ -53,7 +53,7 @@ class Landing:
 def law_params(case: dict[str, Any], cda_m2: float) -> Any:
     return ffi.new("fsw_law_params_t *", {
         "thrust_sl_n": case["T_eng_N"], "thrust_vac_n": 0.0, "isp_sl_s": case["isp_s"], "throttle_min": case["thr_min"],
-        "throttle_max": case["thr_max"], "throttle_plan": PLAN, "throttle_lag_s": 0.0, "thrust_scale": 1.0, "cda_m2": cda_m2,
+        "throttle_max": case["thr_max"], "throttle_plan": PLAN, "throttle_lag_s": 0.0, "attitude_lag_s": 0.0, "thrust_scale": 1.0, "cda_m2": cda_m2,
         "plume_factor": case.get("plume_factor", 1.0), "lift_area_m2": 0.0, "rho_pad_kg_m3": 1.225, "rho_height_m": 8500.0,
         "rho_curve_1_m": 0.0, "mass_floor_kg": case["m_dry_kg"], "axial_max_m_s2": 1e3, "start_dead_s": 0.0, "start_ramp_s": 0.0,
         "td_speed_m_s": 0.5, "flare_height_m": 5.0, "flare_throttle": 0.8, "tilt_max_rad": math.radians(case["tilt_deg"]),

@@ -56,7 +56,7 @@ def _load(path: Path, texts: dict[str, str], about: dict[str, Any], problems: li
         includes = []
     for name in includes:
         constants |= _load(path.parent / name, texts, about, problems, (*above, path.resolve()))
-    about_here = table.pop(_ABOUT, {})
+    about_here = table.pop(_ABOUT, Table({}, file))
     if isinstance(about_here, Table):
         problems += [Problem(file, f"{_ABOUT}.{k}", f"{v!r} is not a text; numbers belong into other sections")
                      for k, v in about_here.items() if not isinstance(v, str)]

@@ -18,7 +18,7 @@
 #define G0 9.80665
 #define FALL_STEPS 12
 #define BURN_SHARE 0.38
-#define DRIFT_SHARE 0.16  /* of the disturbance times burn time squared: drift that the first half of the burn cannot correct */
+#define DRIFT_SHARE 0.105  /* of the disturbance times burn time squared: drift that the first half of the burn cannot correct */
 #define FADE_M 400.0
 #define WIND_WALK 1.0   /* (m/s)^2/s, shear flown through */
 #define AERO_VAR 0.1    /* (m/s2)^2 of one sample */

@@ -98,6 +98,7 @@ void fsw_guid_model(const fsw_guid_t *g, fsw_law_params_t *m)
   const fsw_guidance_params_t *p = g->p;
   *m = (fsw_law_params_t){ .thrust_sl_n = p->thrust_sl_n, .thrust_vac_n = p->thrust_vac_n, .isp_sl_s = p->isp_sl_s,
     .throttle_min = p->throttle_min, .throttle_max = fsw_clamp(g->s->avail, p->throttle_min, 1.0), .throttle_plan = p->plan_throttle, .throttle_lag_s = p->throttle_lag_s + 0.02,
+    .attitude_lag_s = p->attitude_lag_s,
     .thrust_scale = g->s->scale, .cda_m2 = g->s->cda_m2, .plume_factor = g->s->plume,
     .lift_area_m2 = p->s_ref_m2 * p->cl_alpha_1_rad * p->burn_lift_factor * g->s->lift_scale, .rho_pad_kg_m3 = p->rho_pad_kg_m3,
     .rho_height_m = p->rho_height_m, .rho_curve_1_m = p->rho_curve_1_m, .mass_floor_kg = 0.9 * p->mass_dry_kg, .axial_max_m_s2 = p->axial_max_g * G0,

@@ -12,10 +12,11 @@
 #define HOPELESS_NS 500000000LL
 #define CUT_DELAY_S 0.03         /* request to closing valves, half a cycle included */
 #define STOP_HEIGHT_M 20.0
-#define THREE_THROTTLE 0.6       /* a pair is added to a running engine when all three need this */
+#define MORE_THROTTLE 0.6        /* more than a pair is started when all of them need this */
 #define URGENT_S 0.4             /* start at the latest this long before the last chance */
 
-double fsw_guid_need_start(const fsw_guid_t *g, const fsw_law_params_t *m, int32_t n_new, double guess, fsw_stop_out_t *out)
+double fsw_guid_need_start(const fsw_guid_t *g, const fsw_law_params_t *m, int32_t n_new, int32_t n_drop, double guess,
+                           fsw_stop_out_t *out)
 {
   const double *v = g->nav->v_bl_l;
   double down = -v[2];
@@ -23,7 +24,7 @@ double fsw_guid_need_start(const fsw_guid_t *g, const fsw_law_params_t *m, int32
   if (!(down > 8.0)) return 0.0;
   fsw_stop_in_t in = { .h_m = g->nav->r_bl_l[2], .v_m_s = down, .lat = fsw_min(fsw_v3_norm(v) / down, 2.0),
     .mass_kg = g->s->mass_kg, .dead_s = m->start_dead_s, .ramp_s = m->start_ramp_s, .n_new = (double)n_new,
-    .n_base = (double)g->lit, .u_base = m->throttle_max };
+    .n_base = (double)g->lit, .u_base = m->throttle_max, .n_drop = (double)n_drop };
   return fsw_stop_need(&in, m, guess, 3, out);
 }
 
@@ -82,14 +83,15 @@ static double recover(fsw_guid_t *g, const fsw_law_params_t *m)
     return g->lit > 0 ? s->need / m->throttle_max : 9.99;
   }
   fsw_stop_out_t o;
-  double need = fsw_guid_need_start(g, m, group, s->need_spare > 0.0 ? s->need_spare : g->p->pair_throttle, &o);
+  int32_t drop = g->lit == 1 && group == 2 ? 1 : 0; /* a weak engine gives way to a sound pair */
+  double need = fsw_guid_need_start(g, m, group, drop, s->need_spare > 0.0 ? s->need_spare : g->p->pair_throttle, &o);
   s->need_spare = fsw_clamp(need, 0.0, 3.0);
   if (need > 1.0 && g->spares >= 4) {
-    double four = fsw_guid_need_start(g, m, 4, 0.7, &o);
+    double four = fsw_guid_need_start(g, m, 4, drop, 0.7, &o);
     if (four < need) group = 4, need = four;
   }
-  int32_t total = g->lit + group;
-  double start = total == 1 ? g->p->plan_throttle : (g->lit > 0 ? THREE_THROTTLE : g->p->pair_throttle);
+  int32_t total = g->lit - drop + group;
+  double start = total == 1 ? g->p->plan_throttle : (total > 2 ? MORE_THROTTLE : g->p->pair_throttle);
   double down = -g->nav->v_bl_l[2], last = fsw_guid_last_chance(s, total, down);
   int32_t urgent = g->lit == 0 && down > 8.0 && g->nav->r_bl_l[2] < last + URGENT_S * down;
   fsw_guid_request(g, need >= start || urgent ? total : g->lit);
@@ -229,7 +231,7 @@ void fsw_guid_landing(fsw_guid_t *g, const fsw_law_params_t *m, int32_t landed)
     return;
   }
   fsw_stop_out_t o;
-  double need = fsw_guid_need_start(g, m, (int32_t)g->p->plan_engines, last_need(s, g->p->plan_throttle), &o);
+  double need = fsw_guid_need_start(g, m, (int32_t)g->p->plan_engines, 0, last_need(s, g->p->plan_throttle), &o);
   s->need = fsw_clamp(need, 0.0, 9.99);
   coast(g, m);
   g->out->throttle_need = s->need;

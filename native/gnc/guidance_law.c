@@ -18,8 +18,8 @@ typedef struct {
 /* The state when a throttle command given now takes effect. */
 static void advance(const fsw_law_in_t *in, const fsw_law_params_t *p, now_t *n)
 {
-  double tau = p->throttle_lag_s;
   for (int i = 0; i < 3; i++) {
+    double tau = i < 2 ? p->attitude_lag_s : p->throttle_lag_s;
     n->r[i] = in->r_l[i] - in->target_l[i] + tau * in->v_l[i] + 0.5 * tau * tau * in->a_l[i];
     n->vel[i] = in->v_l[i] + tau * in->a_l[i];
   }
@@ -72,23 +72,26 @@ static double brake(const fsw_law_in_t *in, const fsw_law_params_t *p, const now
   return need;
 }
 
-static double tilt_limit(const fsw_law_params_t *p, double h)
+/* With more thrust per mass than one engine gives, less time is left at the same height: the low limit is wider. */
+static double tilt_limit(const fsw_law_params_t *p, double h, double a_v)
 {
+  double low = fsw_min(p->tilt_low_rad * fsw_clamp(a_v / 20.0, 1.0, 2.0), p->tilt_max_rad);
   if (h > 150.0) return p->tilt_max_rad;
-  if (h > 60.0) return p->tilt_low_rad + (p->tilt_max_rad - p->tilt_low_rad) * (h - 60.0) / 90.0;
+  if (h > 60.0) return low + (p->tilt_max_rad - low) * (h - 60.0) / 90.0;
   double f = fsw_clamp((h - 1.0) / 25.0, 0.0, 1.0);
-  return p->tilt_td_rad + (p->tilt_low_rad - p->tilt_td_rad) * f;
+  return p->tilt_td_rad + (low - p->tilt_td_rad) * f;
 }
 
 /* ZEM/ZEV in the horizontal plane. Gravity has no part in it, and drag is left to the feedback. */
 static void lateral(const fsw_law_params_t *p, const now_t *n, double t_go, double a_v, double a_h[2])
 {
-  double t = fsw_max(t_go - fsw_min(p->lat_lead_s, 0.3 * t_go), p->lat_min_s);
+  double t_true = fsw_max(t_go - fsw_min(p->lat_lead_s, 0.3 * t_go), 0.1), t = fsw_max(t_true, p->lat_min_s);
+  double t_v = fsw_max(t_true, 0.6 * p->lat_min_s);
   /* 6 ZEM/t^2 - 2 ZEV/t = -v/t - 6 e/t^2 with e the miss of a stop at constant deceleration. What of e cannot be reached in this
    * time is not tried: a soft landing beside the pad comes first. */
-  double e[2] = { n->r[0] + 0.5 * n->vel[0] * t, n->r[1] + 0.5 * n->vel[1] * t }, miss = fsw_sqrt(e[0] * e[0] + e[1] * e[1]);
-  double reach = p->reach_tan * fsw_max(a_v, 0.0) * t * t / 6.0, share = miss > reach ? reach / miss : 1.0;
-  for (int i = 0; i < 2; i++) a_h[i] = -n->vel[i] / t - 6.0 * share * e[i] / (t * t);
+  double e[2] = { n->r[0] + 0.5 * n->vel[0] * t_v, n->r[1] + 0.5 * n->vel[1] * t_v }, miss = fsw_sqrt(e[0] * e[0] + e[1] * e[1]);
+  double reach = p->reach_tan * fsw_max(a_v, 0.0) * t_true * t_true / 6.0, share = miss > reach ? reach / miss : 1.0;
+  for (int i = 0; i < 2; i++) a_h[i] = -n->vel[i] / t_v - 6.0 * share * e[i] / (t * t);
   /* the last second (0.4 of the shortest horizon): no more position, only speed and an upright stage */
   double w = fsw_clamp(t_go / (0.4 * p->lat_min_s), 0.0, 1.0), k = 3.6 / p->lat_min_s;
   if (w < 1.0) {
@@ -159,7 +162,7 @@ int32_t fsw_landing_law(const fsw_law_in_t *in, const fsw_law_params_t *p, fsw_l
   double a_h[2], floor_a = p->throttle_min * n.a_unit;
   double a_lean = fsw_clamp(a_v, fsw_max(floor_a, 1.0), p->throttle_max * n.a_unit);
   lateral(p, &n, out->t_go_s, a_lean, a_h);
-  lean(in, p, &n, a_lean, tilt_limit(p, n.h), a_h);
+  lean(in, p, &n, a_lean, tilt_limit(p, n.h, a_lean), a_h);
   double a_abs = fsw_sqrt(a_v * a_v + a_h[0] * a_h[0] + a_h[1] * a_h[1]);
   double u = (a_v > 0.0 ? a_abs : 0.0) / n.a_unit;
   out->throttle_need = fsw_clamp(need, 0.0, 9.99);

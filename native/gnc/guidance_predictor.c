@@ -90,7 +90,7 @@ void fsw_stop_predict(const fsw_stop_in_t *in, const fsw_law_params_t *p, double
   brake_t b;
   brake_init(&b, in, p);
   motion_t x = { .h = in->h_m, .v = in->v_m_s, .m = fsw_max(in->mass_kg, p->mass_floor_kg), .t = 0.0, .load = 0.0 };
-  double m0 = x.m, n = fsw_max(in->n_base + in->n_new, 1.0);
+  double m0 = x.m, n = fsw_max(in->n_base + in->n_new - in->n_drop, 1.0);
   transient(&b, in, &x, u);
   /* mass at the gate: a stop costs about 1.6 times the speed, gravity included */
   double m_gate = fsw_max(x.m * (1.0 - 1.6 * fsw_max(x.v, 0.0) / (p->isp_sl_s * G0)), p->mass_floor_kg);

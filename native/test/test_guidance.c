@@ -48,9 +48,9 @@ static fsw_guidance_params_t params(void)
     .throttle_lag_s = 0.15, .start_dead_s = 0.6, .start_ramp_s = 0.9, .start_lead_s = 0.05, .mass_dry_kg = 27000,
     .propellant_kg = 8000, .drag_area_m2 = 18, .plume_factor = 0.3, .s_ref_m2 = 15.904, .cl_alpha_1_rad = 2.5,
     .burn_lift_factor = 1.0, .rho_pad_kg_m3 = 1.225, .rho_height_m = 10400, .rho_curve_1_m = 1.25e-5, .plan_engines = 1,
-    .plan_throttle = 0.8, .pair_throttle = 0.66, .axial_max_g = 5.8, .td_speed_m_s = 0.9, .flare_height_m = 10,
-    .flare_throttle = 0.6, .tilt_max_deg = 20, .tilt_low_deg = 5, .tilt_td_deg = 1.2, .reach_tan = 0.2, .lat_min_s = 3, .lat_lead_s = 2,
-    .shutdown_tau_s = 0.15, .cut_height_m = 0.3, .slew_max_deg_s = 8, .aero_alpha_max_deg = 8, .aero_gain = 3.5, .aero_fade_m = 500, .divert_m = 250, .hop_start_s = 2,
+    .plan_throttle = 0.8, .pair_throttle = 0.66, .axial_max_g = 5.8, .td_speed_m_s = 0.8, .flare_height_m = 10,
+    .flare_throttle = 0.57, .tilt_max_deg = 20, .tilt_low_deg = 5, .tilt_td_deg = 1.2, .reach_tan = 0.2, .lat_min_s = 3, .lat_lead_s = 2,
+    .shutdown_tau_s = 0.15, .cut_height_m = 0.3, .attitude_lag_s = 0.4, .slew_max_deg_s = 8, .aero_alpha_max_deg = 8, .aero_gain = 3.5, .aero_fade_m = 500, .divert_m = 250, .hop_start_s = 2,
     .hop_apogee_m = 500, .hop_accel_m_s2 = 3, .hop_speed_m_s = 80, .hop_settle_s = 0.5 };
 #ifdef TUNE
   if (getenv("LEAD")) p.lat_lead_s = atof(getenv("LEAD"));
@@ -61,6 +61,7 @@ static fsw_guidance_params_t params(void)
   if (getenv("FH")) p.flare_height_m = atof(getenv("FH"));
   if (getenv("FT")) p.flare_throttle = atof(getenv("FT"));
   if (getenv("GAIN")) p.aero_gain = atof(getenv("GAIN"));
+  if (getenv("AL")) p.attitude_lag_s = atof(getenv("AL"));
   if (getenv("CL")) p.cl_alpha_1_rad = atof(getenv("CL"));
 #endif
   return p;
@@ -115,15 +116,14 @@ static void sequence(world_t *w, const fsw_guidance_t *g, fsw_engines_t *e, doub
 {
   int want[NE] = { 0 }, n = g->engines, ok0 = !w->e[0].failed;
   int pair = !w->spares_ok ? 0 : (!w->e[1].failed && !w->e[2].failed ? 1 : (!w->e[3].failed && !w->e[4].failed ? 3 : 0));
-  if ((n == 1 || n == 3) && ok0) want[0] = 1;
+  if ((n == 1 || n == 3 || (n == 2 && pair && !(e->lit_mask >> pair & e->lit_mask >> (pair + 1) & 1))) && ok0 && (n != 2 || w->e[0].state == ENG_RUN))
+    want[0] = 1; /* a running centre engine is kept until the pair is complete */
   if (n >= 2 && pair) want[pair] = want[pair + 1] = 1;
   if (n >= 4 && pair == 1) want[3] = want[4] = 1;
   e->lit_mask = e->starting_mask = 0;
   int left = 0;
   for (int k = 0; k < NE; k++) {
     engine_t *q = &w->e[k];
-    int lit_n = fsw_max(g->engines, 1) > 0;
-    (void)lit_n;
     if (want[k] && q->state == ENG_OFF) q->state = ENG_START, q->clock = -0.04;
     if (!want[k] && q->state == ENG_START) q->state = ENG_OFF, q->frac = 0;
     if (!want[k] && q->state == ENG_RUN) q->frac *= 1 - fsw_min(dt / 0.15, 1);

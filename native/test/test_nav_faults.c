@@ -166,6 +166,7 @@ typedef struct {
   int imu_off;
   int gnss_off[2];
   int freeze;
+  int radalt_silent;   /* the second one */
   double gnss_up[2];   /* m, false offset upwards */
   double radalt_off[2];/* m */
 } flight_t;
@@ -208,7 +209,7 @@ static void sense(flight_t *f)
       f->head[1U + k].seq++;
     }
   if (n % 20 == 0)
-    for (uint32_t k = 0; k < 2; k++) {
+    for (uint32_t k = 0; k < (f->radalt_silent ? 1U : 2U); k++) {
       double range = range_of(&f->truth);
       f->radalt[k] = (fsw_radalt_t){.t_valid_ns = f->truth.f.t_ns, .seq = f->radalt[k].seq + 1U, .valid = 1};
       f->radalt[k].range_m = range + (0.05 + 0.003 * range) * gauss(n, 460U + k) + f->radalt_off[k];
@@ -327,6 +328,16 @@ static void test_filter_wrong(void)
   f.gnss_off[0] = f.gnss_off[1] = 1; /* the altimeters alone must do it too */
   fly(&f, 5000);
   CHECK(f.s.resets >= 1 && miss(&f) < 4.0, "altimeters alone: %g", miss(&f));
+  flight_start(&f);
+  f.p.radalt_max_m = 1.0; /* the receivers alone */
+  flight_init(&f, 60.0);
+  fly(&f, 3000);
+  CHECK(f.s.resets >= 1 && miss(&f) < 1.5, "receivers alone: %g", miss(&f));
+  flight_start(&f);
+  flight_init(&f, 60.0);
+  f.gnss_off[0] = f.gnss_off[1] = f.radalt_silent = 1; /* one altimeter, nothing else */
+  fly(&f, 5000);
+  CHECK(f.s.resets >= 1 && miss(&f) < 4.0, "one altimeter alone: %g", miss(&f));
 }
 
 static void test_radalt_wrong(void)
@@ -354,7 +365,9 @@ static void test_frozen(void)
   flight_init(&f, 0.0);
   fly(&f, 2000);
   f.freeze = 1;
-  fly(&f, 2500);
+  fly(&f, 1000);
+  CHECK(f.s.src[0].frozen && f.s.src[1].frozen, "not recognised within 1 s");
+  fly(&f, 1500);
   CHECK(f.nav.quality == 1 && miss(&f) < 1.0, "frozen receivers: quality %d, %g m", f.nav.quality, miss(&f));
 }
 

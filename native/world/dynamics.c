@@ -144,11 +144,13 @@ static void advance(fsw_world_t *s, const fsw_world_params_t *p, const fsw_io_t 
     if (io->tick % 5 == 0) fsw_world_chill(s, p, 5.0 * dt);
     fsw_world_fins_update(s, p, dt);
     fsw_world_prepare(s, p, io, dt, c);
+    fsw_origin_t before;
+    if (c->legs_on) fsw_world_origin(s, &before);
     integrate(s, c, dt, e, dtheta_b, dv_b);
     if (s->slosh_on) fsw_world_limit_slosh(s, p);
     s->outcome.peak_axial_g = fsw_max(s->outcome.peak_axial_g, fsw_abs(s->f_b[0]) / G0);
     s->contact_mask = 0;
-    if (c->legs_on) fsw_world_outcome(s, p, io->t_ns, dt, e->depth_m);
+    if (c->legs_on) fsw_world_outcome(s, p, io->t_ns, dt, e->depth_m, &before);
     else if (s->airborne == 0u) s->airborne = 1;
 }
 
@@ -180,10 +182,12 @@ int32_t fsw_world_step(fsw_io_t *io)
     } else if (s->outcome.broken != 0u) {
         double dt = (double)io->dt_ns * 1e-9;
         double depth[4] = {0.0, 0.0, 0.0, 0.0};
+        fsw_origin_t still;
+        fsw_world_origin(s, &still);
         __builtin_memset(&c, 0, sizeof c);
         __builtin_memset(&e, 0, sizeof e);
         lie(s, p, dt, dtheta_b, dv_b);
-        fsw_world_outcome(s, p, io->t_ns, dt, depth);
+        fsw_world_outcome(s, p, io->t_ns, dt, depth, &still);
     } else {
         advance(s, p, io, &c, &e, dtheta_b, dv_b);
         s->started = 2;

@@ -153,6 +153,11 @@ static inline double servo(double position, double command, double most, double 
     return position + fsw_clamp((fsw_clamp(command, -limit, limit) - position) * gain, -most, most);
 }
 
+/* The body origin seen from the pad. */
+typedef struct {
+    double r_l[3], v_l[3], axis_l[3], rate_b[3];
+} fsw_origin_t;
+
 /* mass.c */
 void fsw_world_mass_update(fsw_world_t *s, const fsw_world_params_t *p, int32_t shape);
 /* engines.c: valves, flames, gimbals, propellant over dt; adds thrust to the step. */
@@ -174,14 +179,15 @@ void fsw_world_wind_update(fsw_world_t *s, const fsw_world_params_t *p, const fs
 void fsw_world_leg_forces(const fsw_step_t *c, const double r_e[3], const double v_e[3], const double r_be[9], const double rate_b[3],
                           double force_b[3], double moment_b[3], double depth_m[4]);
 int32_t fsw_world_legs_near(const fsw_world_params_t *p, double height_m, double axis_up, double speed_m_s, double dt);
-void fsw_world_outcome(fsw_world_t *s, const fsw_world_params_t *p, int64_t t_ns, double dt, const double depth_m[4]);
+void fsw_world_outcome(fsw_world_t *s, const fsw_world_params_t *p, int64_t t_ns, double dt, const double depth_m[4],
+                       const fsw_origin_t *before);
 /* derivative.c */
 void fsw_world_derivative(const fsw_step_t *restrict c, const double *restrict y, double *restrict dy, fsw_stage_t *restrict e);
 /* prepare.c */
 void fsw_world_prepare(fsw_world_t *s, const fsw_world_params_t *p, const fsw_io_t *io, double dt, fsw_step_t *c);
 void fsw_world_limit_slosh(fsw_world_t *s, const fsw_world_params_t *p);
 /* publish.c */
-void fsw_world_origin(const fsw_world_t *s, double r_l[3], double v_l[3], double axis_l[3], double rate_b[3]);
+void fsw_world_origin(const fsw_world_t *s, fsw_origin_t *o);
 void fsw_world_publish(const fsw_world_t *s, const fsw_world_params_t *p, fsw_io_t *io, const fsw_step_t *c, const fsw_stage_t *e,
                        const double dtheta_b[4], const double dv_b[4]);
 

@@ -48,17 +48,16 @@ int32_t fsw_world_legs_near(const fsw_world_params_t *p, double height_m, double
     return p->n_legs > 0u && height_m < p->leg_radius_m * sine + 2.0 * speed_m_s * dt + 0.1;
 }
 
-static void latch_touch(fsw_world_t *s, int64_t t_ns, const double r_l[3], const double v_l[3], const double axis_l[3],
-                        const double rate_b[3])
+static void latch_touch(fsw_world_t *s, int64_t t_ns, const fsw_origin_t *at)
 {
     fsw_outcome_t *o = &s->outcome;
     o->touched = 1;
     o->t_touch_ns = t_ns;
-    o->v_down_m_s = -v_l[2];
-    o->v_across_m_s = fsw_sqrt(v_l[0] * v_l[0] + v_l[1] * v_l[1]);
-    o->tilt_deg = fsw_acos(fsw_clamp(axis_l[2], -1.0, 1.0)) / FSW_DEG;
-    o->rate_deg_s = fsw_sqrt(dot3(rate_b, rate_b)) / FSW_DEG;
-    o->miss_m = fsw_sqrt(r_l[0] * r_l[0] + r_l[1] * r_l[1]);
+    o->v_down_m_s = -at->v_l[2];
+    o->v_across_m_s = fsw_sqrt(at->v_l[0] * at->v_l[0] + at->v_l[1] * at->v_l[1]);
+    o->tilt_deg = fsw_acos(fsw_clamp(at->axis_l[2], -1.0, 1.0)) / FSW_DEG;
+    o->rate_deg_s = fsw_sqrt(dot3(at->rate_b, at->rate_b)) / FSW_DEG;
+    o->miss_m = fsw_sqrt(at->r_l[0] * at->r_l[0] + at->r_l[1] * at->r_l[1]);
     o->propellant_kg = s->ox_kg + s->fuel_kg;
     s->outcome_changed = 1;
 }
@@ -72,12 +71,15 @@ static void crush(fsw_world_t *s, const fsw_world_params_t *p, const double dept
     }
 }
 
-/* Once per step near the ground. depth_m: of the feet at the end of the step, negative in the air. */
-void fsw_world_outcome(fsw_world_t *s, const fsw_world_params_t *p, int64_t t_ns, double dt, const double depth_m[4])
+/* Once per step near the ground. depth_m: of the feet at the end of the step, negative in the air. before: at its beginning, before
+ * the ground could act; what a first contact latches. */
+void fsw_world_outcome(fsw_world_t *s, const fsw_world_params_t *p, int64_t t_ns, double dt, const double depth_m[4],
+                       const fsw_origin_t *before)
 {
-    double r_l[3], v_l[3], axis_l[3], rate_b[3];
+    fsw_origin_t now;
     fsw_outcome_t *o = &s->outcome;
-    fsw_world_origin(s, r_l, v_l, axis_l, rate_b);
+    fsw_world_origin(s, &now);
+    const double *r_l = now.r_l, *v_l = now.v_l, *axis_l = now.axis_l, *rate_b = now.rate_b;
     double deepest = p->n_legs > 0u ? -1.0 : -r_l[2];
     s->contact_mask = 0;
     for (uint32_t k = 0; k < p->n_legs; k++) {
@@ -88,7 +90,7 @@ void fsw_world_outcome(fsw_world_t *s, const fsw_world_params_t *p, int64_t t_ns
     int32_t contact = deepest > 0.0;
     if (!contact && r_l[2] > AIRBORNE_M) s->airborne = 1;
     int32_t breaks = contact && o->broken == 0u && (deepest > p->leg_stroke_m || axis_l[2] < TIP_COS || p->n_legs == 0u);
-    if (contact && o->touched == 0u && (s->airborne != 0u || breaks)) latch_touch(s, t_ns, r_l, v_l, axis_l, rate_b);
+    if (contact && o->touched == 0u && (s->airborne != 0u || breaks)) latch_touch(s, t_ns, before);
     if (breaks) {
         o->broken = 1;
         s->outcome_changed = 1;

@@ -4,6 +4,7 @@
 #define SLOSH_LIMIT 0.4 /* of the tank radius */
 #define AIR_RANGE_M 4.0 /* of flight between two full evaluations of height and air */
 #define AERO_PERIOD 4
+#define GROUND_M 200.0  /* above this there is no ground: far away the pad plane leaves the ellipsoid */
 
 /* Lateral equations of the rigid part together with the moving masses: [m - sum m_i, -sum m_i l_i; ., I - sum m_i l_i^2]. */
 static void invert(double m, double ml, double inertia, int plane, fsw_step_t *c)
@@ -98,7 +99,8 @@ static void prepare_place(fsw_world_t *s, const fsw_world_params_t *p, const fsw
     for (int i = 0; i < 3; i++) d[i] = s->y[Y_R + i] - s->site_r_e[i] - s->cm_x_m * s->r_be[3 * i];
     double origin = dot3(s->r_le + 6, d);
     double axis_up = s->r_le[6] * s->r_be[0] + s->r_le[7] * s->r_be[3] + s->r_le[8] * s->r_be[6];
-    c->legs_on = fsw_world_legs_near(p, origin, axis_up, speed, dt) || (p->n_legs == 0u && origin < 1.0);
+    c->legs_on = height - p->site_height_m < GROUND_M &&
+                 (fsw_world_legs_near(p, origin, axis_up, speed, dt) || (p->n_legs == 0u && origin < 1.0));
 }
 
 static void prepare_legs(const fsw_world_t *s, const fsw_world_params_t *p, fsw_step_t *c)

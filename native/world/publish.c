@@ -7,23 +7,22 @@ enum { OUT_TRUTH, OUT_ENGINES, OUT_STATE, OUT_OUTCOME };
 #define STATE_PERIOD 10
 #define OUTCOME_PERIOD 100
 
-/* The body origin seen from the pad. */
-void fsw_world_origin(const fsw_world_t *s, double r_l[3], double v_l[3], double axis_l[3], double rate_b[3])
+void fsw_world_origin(const fsw_world_t *s, fsw_origin_t *o)
 {
     const double *r = s->r_be;
     double d[3], v[3], u[3];
-    for (int i = 0; i < 3; i++) rate_b[i] = s->y[Y_W + i] - s->omega_e_b[i];
+    for (int i = 0; i < 3; i++) o->rate_b[i] = s->y[Y_W + i] - s->omega_e_b[i];
     double arm[3] = {-s->cm_x_m, 0.0, 0.0};
-    cross3(rate_b, arm, u);
+    cross3(o->rate_b, arm, u);
     mul3(r, u, v);
     for (int i = 0; i < 3; i++) {
         d[i] = s->y[Y_R + i] - s->cm_x_m * r[3 * i] - s->site_r_e[i];
         v[i] += s->y[Y_V + i];
     }
     double axis[3] = {r[0], r[3], r[6]};
-    mul3(s->r_le, d, r_l);
-    mul3(s->r_le, v, v_l);
-    mul3(s->r_le, axis, axis_l);
+    mul3(s->r_le, d, o->r_l);
+    mul3(s->r_le, v, o->v_l);
+    mul3(s->r_le, axis, o->axis_l);
 }
 
 static void put_truth(const fsw_world_t *s, const fsw_io_t *io, fsw_truth_t *t, const double dtheta_b[4], const double dv_b[4])
@@ -81,10 +80,13 @@ static void put_air(const fsw_world_t *s, fsw_world_state_t *t)
 static void put_state(const fsw_world_t *s, const fsw_world_params_t *p, const fsw_io_t *io, const fsw_step_t *c,
                       const fsw_stage_t *e, fsw_world_state_t *t)
 {
-    double axis_l[3];
+    fsw_origin_t o;
     double q_le[4] = {s->q_el[0], -s->q_el[1], -s->q_el[2], -s->q_el[3]};
     t->t_ns = io->t_ns;
-    fsw_world_origin(s, t->r_bl_l, t->v_bl_l, axis_l, t->omega_bl_b);
+    fsw_world_origin(s, &o);
+    copy3(o.r_l, t->r_bl_l);
+    copy3(o.v_l, t->v_bl_l);
+    copy3(o.rate_b, t->omega_bl_b);
     quat_mul(q_le, s->y + Y_Q, t->q_bl);
     t->mass_kg = s->mass_kg;
     t->propellant_kg = s->ox_kg + s->fuel_kg;

@@ -45,6 +45,7 @@ typedef struct { /* the vehicle as guidance believes it to be, and the tuning of
   double throttle_max;        /* 1 */
   double throttle_plan;       /* 1, while `hold` is set minimum thrust is kept until the need reaches this */
   double throttle_lag_s;      /* s, the state is advanced by this before use */
+  double attitude_lag_s;      /* s, and the lateral state by this */
   double thrust_scale;        /* 1, true over nominal thrust / mass */
   double cda_m2;              /* m2, drag area tail first, engines off */
   double plume_factor;        /* 1, share of the drag left while engines run */
@@ -101,6 +102,7 @@ typedef struct { /* one vertical stop to predict */
   double n_new;               /* engines after the transient, besides n_base */
   double n_base;              /* engines running all the time */
   double u_base;              /* 1, their throttle until the ramp ends */
+  double n_drop;              /* of n_base, shut down when the ramp ends */
 } fsw_stop_in_t;
 
 typedef struct {
@@ -144,9 +146,9 @@ typedef struct { /* parameters of both guidance tasks */
   double plan_throttle;       /* [0.1, 1] = 0.8 : throttle of the nominal landing burn */
   double pair_throttle;       /* [0.1, 1] = 0.66 : throttle at which a spare group is started */
   double axial_max_g;         /* [1, 50] = 5.8 : axial load limit in 9.80665 m/s2 */
-  double td_speed_m_s;        /* [0.1, 5] = 0.9 : wanted descent rate at the ground */
+  double td_speed_m_s;        /* [0.1, 5] = 0.8 : wanted descent rate at the ground */
   double flare_height_m;      /* [0.5, 200] = 10 : height where the last deceleration profile begins */
-  double flare_throttle;      /* [0.05, 1] = 0.6 : throttle of that profile */
+  double flare_throttle;      /* [0.05, 1] = 0.57 : throttle of that profile */
   double tilt_max_deg;        /* [0, 45] = 20 : tilt limit in the burn */
   double tilt_low_deg;        /* [0, 45] = 5 : tilt limit below 60 m */
   double tilt_td_deg;         /* [0, 45] = 1.2 : tilt limit at the ground */
@@ -155,6 +157,7 @@ typedef struct { /* parameters of both guidance tasks */
   double lat_lead_s;          /* [0, 20] = 2 : lateral motion ends this long before touchdown */
   double shutdown_tau_s;      /* [0.001, 10] = 0.15 : decay of the thrust after cut-off */
   double cut_height_m;        /* [0, 5] = 0.3 : below it the engines go off when the decaying thrust just stops the vehicle */
+  double attitude_lag_s;      /* [0, 3] = 0.4 : lag of the attitude loop, for the lateral law */
   double slew_max_deg_s;      /* [0.1, 100] = 8 : rate limit of the commanded attitude */
   double aero_alpha_max_deg;  /* [0, 20] = 8 : angle of attack limit of the aerodynamic phase */
   double aero_gain;           /* [0, 20] = 3.5 : navigation constant of the aerodynamic phase */
@@ -254,7 +257,7 @@ void fsw_guid_table_step(fsw_guid_t *g, const fsw_law_params_t *m);
 double fsw_guid_density(double h_m, double rho_height_m, double rho_curve_1_m); /* over that at the pad */
 double fsw_guid_full_thrust(const fsw_law_params_t *p, double sigma);  /* N, one engine at throttle 1 */
 double fsw_guid_last_chance(const fsw_guidance_state_t *s, int32_t engines, double v_m_s);
-double fsw_guid_need_start(const fsw_guid_t *g, const fsw_law_params_t *m, int32_t n_new, double guess, fsw_stop_out_t *out);
+double fsw_guid_need_start(const fsw_guid_t *g, const fsw_law_params_t *m, int32_t n_new, int32_t n_drop, double guess, fsw_stop_out_t *out);
 void fsw_guid_aero_steer(fsw_guid_t *g, const fsw_law_params_t *m, double dir_l[3]);
 void fsw_guid_attitude(fsw_guid_t *g, const double dir_l[3]);
 void fsw_guid_landing(fsw_guid_t *g, const fsw_law_params_t *m, int32_t landed);

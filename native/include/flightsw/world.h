@@ -53,7 +53,7 @@
  *
  * LEGS  foot k at (0, leg_radius_m cos, sin)(leg_azimuth_deg + k 360/n): spring and damper, force at most leg_crush_n (crush core; what it
  * crushed stays crushed), Coulomb friction regularised below 0.05 m/s. Beyond leg_stroke_m, or tilted more than 25 deg on the
- * ground, or struck without legs: broken; the wreck stays where it is. The pad plane is z_l = 0 everywhere.
+ * ground, or struck without legs: broken; the wreck stays where it is. The ground is the plane z_l = 0, below 200 m of height.
  *
  * OUTCOME  latched at the first contact after having been in the air; settled after 1 s at rest, or 1 s after breaking. */
 #ifndef FLIGHTSW_WORLD_H
