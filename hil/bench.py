@@ -348,8 +348,8 @@ class Flight:
 
     def _advance(self, target: int, past_stop: bool, progress: Callable[[float], None] | None) -> None:
         while self.tick < target:
-            before, began = self.tick, time.perf_counter()
-            rc = self._core_run(min(target, before + self._slice, self._next_keyframe()))
+            before, began, keyframe = self.tick, time.perf_counter(), self._next_keyframe()
+            rc = self._core_run(min(target, before + self._slice, keyframe))
             spent, ran = time.perf_counter() - began, self.tick - before
             if rc == NEED_DRAIN and self._writer is not None:
                 self._writer.drain()
@@ -357,7 +357,7 @@ class Flight:
                     raise FlightswError("the log buffer is too small for the records of one tick")
             if ran:  # only how the ticks are cut into calls depends on the clock, not what they do
                 self._slice = max(1, min(4 * self._slice, 1_000_000, int(ran * _SLICE_S / max(spent, 1e-6))))
-            if self._writer is not None and self.tick == self._next_keyframe():
+            if self._writer is not None and self.tick == keyframe:
                 self._keyframe()
             if progress is not None:
                 progress(self.t_s)
@@ -367,7 +367,8 @@ class Flight:
                     return
 
     def _next_keyframe(self) -> int:
-        return max(0, self._last_keyframe) // self._keyframe_ticks * self._keyframe_ticks + self._keyframe_ticks
+        """The first tick of a keyframe after this one (without a log as well: then it is only a place to pause)."""
+        return (max(self.tick, self._last_keyframe) // self._keyframe_ticks + 1) * self._keyframe_ticks
 
     def _core_run(self, until: int) -> int:
         try:

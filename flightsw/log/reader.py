@@ -164,6 +164,11 @@ class Log:
         return self.end_ns - self.start_ns
 
     @property
+    def data(self) -> np.ndarray[Any, Any]:
+        """Bytes (uint8) that record offsets refer to: the file itself unless its chunks are compressed."""
+        return self._data
+
+    @property
     def n_chunks(self) -> int:
         """Chunks that can be read."""
         return len(self._found.chunks)

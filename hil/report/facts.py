@@ -18,6 +18,16 @@ from hil.report.signals import Array, seconds, stride
 
 _ON_MISS = ("warn", "skip", "safe", "stop")
 _MOST_TICKS = 100
+_BASIC = {
+    "bench": "bench",
+    "title": "title",
+    "seed": "seed",
+    "started_utc": "started, UTC",
+    "sim_s": "flown, s",
+    "wall_s": "computed in, s",
+    "x_realtime": "times real time",
+}
+_OPEN_EVENTS = 30
 _GENERIC_POINTS, _GENERIC_LINES, _GENERIC_ROWS = 300, 240, 8
 
 
@@ -38,7 +48,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """HTML table of ready cells. A cell that looks like a number is set to the right."""
     body = []
     for row in rows:
-        cells = "".join(f'<td class="n">{c}</td>' if re.fullmatch(r"-?[\d.,]+(e[-+]?\d+)?", c) else f"<td>{c}</td>" for c in row)
+        cells = "".join(
+            f'<td class="n">{c}</td>' if re.fullmatch(r"-?[\d.,]+(e[-+]?\d+)?", c) else f"<td>{c}</td>" for c in row
+        )
         body.append(f"<tr>{cells}</tr>")
     top = "".join(f"<th>{h}</th>" for h in head)
     return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
@@ -54,7 +66,18 @@ def event_section(ctx: Context) -> Section | None:
     text = f"{len(shown)} events, as the software told them."
     if hidden:
         text += f" {hidden} more (single measurements rejected, or beyond the first 500) are in the log."
-    return Section("events", "Events", text, html=table(("time, s", "node", "what happened"), rows))
+    head = ("time, s", "node", "what happened")
+    more = (
+        f"<details><summary>{len(rows) - _OPEN_EVENTS} more</summary>{table(head, rows[_OPEN_EVENTS:])}</details>"
+        if len(rows) > _OPEN_EVENTS + 5
+        else ""
+    )
+    return Section("events", "Events", text, html=table(head, rows[:_OPEN_EVENTS] if more else rows) + more)
+
+
+def _sentence(text: str) -> str:
+    text = html.escape(text.strip())
+    return text[:1].upper() + text[1:] + ("" if not text or text[-1] in ".!?" else ".")
 
 
 def feasibility(ctx: Context) -> Section | None:
@@ -62,16 +85,30 @@ def feasibility(ctx: Context) -> Section | None:
     data = ctx.run.get("feasibility")
     if not isinstance(data, Mapping) or not data:
         return None
-    words = {True: "Calculated before the run, from physics alone: it can be landed.",
-             False: "Calculated before the run, from physics alone: it cannot be landed, whatever the software does."}
-    text = " ".join(filter(None, (words.get(data.get("feasible", None), "Calculated before the run."), html.escape(str(data.get("reason") or "")))))
+    words = {
+        True: "Calculated before the run, from physics alone: it can be landed.",
+        False: "Calculated before the run, from physics alone: it cannot be landed, whatever the software does.",
+    }
+    text = " ".join(
+        filter(
+            None,
+            (words.get(data.get("feasible", None), "Calculated before the run."), _sentence(str(data.get("reason") or ""))),
+        )
+    )
     rows = [r for r in data.get("table") or [] if isinstance(r, Mapping)]
     head = list(dict.fromkeys(k for r in rows for k in r))
-    return Section("feasibility", "Feasibility", text,
-                   html=table([html.escape(str(h)).replace("_", " ") for h in head], [[cell(r.get(h)) for h in head] for r in rows]) if rows else "")
+    return Section(
+        "feasibility",
+        "Feasibility",
+        text,
+        html=table([html.escape(str(h)).replace("_", " ") for h in head], [[cell(r.get(h)) for h in head] for r in rows])
+        if rows
+        else "",
+    )
 
 
 # ---- schedule --------------------------------------------------------------------------------------------------------------------
+
 
 def _read(blob: bytes, ctype: str, offset: int, count: int) -> Array:
     dtype = dtype_of(ffi.typeof(ctype))
@@ -119,24 +156,43 @@ def schedule(ctx: Context) -> Section | None:
             load[index, tick] = tasks["budget_us"][index]
     label = [names.get(int(t["name_hash"]), names.get(int(t["type_hash"]), f"task {k}")) for k, t in enumerate(tasks)]
     peak = float(load.sum(axis=0).max())
-    text = (f"Tasks of every node as flown. On {html.escape(main)} the budgets of a tick add up to at most {number(peak)} us of {number(base_ns / 1e3)} us.")
-    figure = stacked_bars(range(ticks), [(label[k], load[k].tolist()) for k in range(len(tasks))], ("tick of the repeating table", "budget, us"),
-                          base_ns / 1e3 if peak > base_ns / 2e3 else 0.0)
+    text = f"Tasks of every node as flown. On {html.escape(main)} the budgets of a tick add up to at most {number(peak)} us of {number(base_ns / 1e3)} us."
+    figure = stacked_bars(
+        range(ticks),
+        [(label[k], load[k].tolist()) for k in range(len(tasks))],
+        ("tick of the repeating table", "budget, us"),
+        base_ns / 1e3 if peak > base_ns / 2e3 else 0.0,
+    )
     rows = []
     for node in [main, *(n for n in nodes if n != main)]:
         for k, t in enumerate(nodes[node][0]):
             kind = names.get(int(t["type_hash"]), "")
             name = names.get(int(t["name_hash"]), kind or f"task {k}")
             period = int(t["period_ticks"]) * nodes[node][3] * 1e-6
-            rows.append([cell(node), cell(name), cell(kind), number(period), number(float(t["phase_ticks"])), number(float(t["budget_us"])),
-                         number(float(t["deadline_us"])), cell(bool(t["critical"])), _ON_MISS[min(3, int(t["on_miss"]))]])
+            rows.append(
+                [
+                    cell(node),
+                    cell(name),
+                    cell(kind),
+                    number(period),
+                    number(float(t["phase_ticks"])),
+                    number(float(t["budget_us"])),
+                    number(float(t["deadline_us"])),
+                    cell(bool(t["critical"])),
+                    _ON_MISS[min(3, int(t["on_miss"]))],
+                ]
+            )
     head = ("node", "task", "type", "period, ms", "phase, ticks", "budget, us", "deadline, us", "critical", "on miss")
     more = f"<details><summary>All {len(rows)} tasks</summary>{table(head, rows)}</details>"
     return Section("schedule", "Schedule", text + _timing_words(ctx), [figure] if peak else [], _timing(ctx) + more)
 
 
 def _timing_words(ctx: Context) -> str:
-    return " Times measured in this run stand below." if ctx.run.get("timing") else " In simulated time nothing is measured: these are the static numbers."
+    return (
+        " Times measured in this run stand below."
+        if ctx.run.get("timing")
+        else " In simulated time nothing is measured: these are the static numbers."
+    )
 
 
 def _timing(ctx: Context) -> str:
@@ -150,6 +206,7 @@ def _timing(ctx: Context) -> str:
 
 
 # ---- facts -----------------------------------------------------------------------------------------------------------------------
+
 
 def pairs(values: Mapping[Any, Any]) -> str:
     """Two-column table."""
@@ -175,7 +232,7 @@ def commands(ctx: Context) -> list[str]:
 def facts(ctx: Context) -> Section:
     """Where this run came from and how to have it again."""
     log, run = ctx.signals.log, ctx.run
-    basic = {k: run[k] for k in ("bench", "title", "seed", "started_utc", "sim_s", "wall_s", "x_realtime") if k in run}
+    basic = {label: run[k] for k, label in _BASIC.items() if k in run}
     parts = [pairs(basic)] if basic else []
     for name in ("software", "hashes", "dispersed", "summary"):
         if isinstance(run.get(name), Mapping) and run[name]:
@@ -184,17 +241,24 @@ def facts(ctx: Context) -> Section:
         if log.metadata[name]:
             parts.append(f"<details><summary>Log metadata: {html.escape(name)}</summary>{pairs(log.metadata[name])}</details>")
     topics = [(html.escape(t), number(float(n)), cell(log.channel(t).metadata.get("type", ""))) for t, n in log.topics.items()]
-    parts.append(f"<details><summary>Topics in the log ({len(topics)})</summary>{table(('topic', 'messages', 'type'), topics)}</details>")
+    parts.append(
+        f"<details><summary>Topics in the log ({len(topics)})</summary>{table(('topic', 'messages', 'type'), topics)}</details>"
+    )
     files = [(html.escape(n), number(float(len(d)))) for n, d in sorted(log.attachments.items())]
     if files:
-        parts.append(f"<details><summary>Files in the log ({len(files)})</summary>{table(('attachment', 'bytes'), files)}</details>")
+        parts.append(
+            f"<details><summary>Files in the log ({len(files)})</summary>{table(('attachment', 'bytes'), files)}</details>"
+        )
     state = "complete" if log.complete else "not complete: " + "; ".join(re.sub(r"^.*?: ", "", p) for p in log.problems)
-    text = (f"The log holds {sum(log.topics.values())} messages and is {html.escape(state)}. Fly it again, and check that the flight software "
-            "answers bit for bit as recorded:")
+    text = (
+        f"The log holds {sum(log.topics.values())} messages and is {html.escape(state)}. Fly it again, and check that the flight software "
+        "answers bit for bit as recorded:"
+    )
     return Section("facts", "This run", text, html=f"<pre>{html.escape(chr(10).join(commands(ctx)))}</pre>" + "".join(parts))
 
 
 # ---- topics without a section of their own -----------------------------------------------------------------------------------------
+
 
 def generic(ctx: Context) -> list[Section]:
     """Numeric fields of every topic that no other section used, as folded sections; as many lines as the page can bear."""
@@ -210,11 +274,26 @@ def generic(ctx: Context) -> list[Section]:
         if rows:
             ident = "topic" + re.sub(r"\W+", "-", topic)
             kind = ctx.signals.log.channel(topic).metadata.get("type", "")
-            out.append(Section(ident, topic, f"{len(data)} messages of type {html.escape(kind or 'unknown')}.",
-                               [time_figure(rows, [], ctx.span)], folded=True))
+            out.append(
+                Section(
+                    ident,
+                    topic,
+                    f"{len(data)} messages of type {html.escape(kind or 'unknown')}.",
+                    [time_figure(rows, [], ctx.span)],
+                    folded=True,
+                )
+            )
     if left:
-        out.append(Section("topics-left", "Topics not drawn", "Too few messages, or beyond what a page can bear; `flightsw log export` has them: "
-                           + html.escape(", ".join(left)) + ".", folded=True))
+        out.append(
+            Section(
+                "topics-left",
+                "Topics not drawn",
+                "Too few messages, or beyond what a page can bear; `flightsw log export` has them: "
+                + html.escape(", ".join(left))
+                + ".",
+                folded=True,
+            )
+        )
     return out
 
 
@@ -228,7 +307,7 @@ def _generic_rows(data: Array) -> list[Row]:
             continue
         columns = values.reshape(len(values), -1)[:, :9]
         live = [k for k in range(columns.shape[1]) if columns.shape[1] == 1 or np.any(columns[:, k] != 0)]
-        label = (lambda k, name=name, wide=columns.shape[1] > 1: f"{name}[{k}]" if wide else name)
+        label = lambda k, name=name, wide=columns.shape[1] > 1: f"{name}[{k}]" if wide else name
         drawn = [Line(label(k), t, columns[:, k], PALETTE[k], steps=values.dtype.kind != "f") for k in live]
         if drawn and len(rows) < _GENERIC_ROWS:
             rows.append(Row(name, drawn, 84, most=_GENERIC_POINTS))

@@ -17,10 +17,19 @@ from hil.report.signals import Array, thin
 from hil.story import Event
 
 BLUE, ORANGE, GREEN, RED, PURPLE, CYAN, PINK, OLIVE, GRAY = (
-    "#3a86d1", "#e0851b", "#2f9e68", "#d64541", "#8f6fd0", "#1fa3b5", "#d65c9b", "#94930f", "#808a94")
+    "#3a86d1",
+    "#e0851b",
+    "#2f9e68",
+    "#d64541",
+    "#8f6fd0",
+    "#1fa3b5",
+    "#d65c9b",
+    "#94930f",
+    "#808a94",
+)
 PALETTE = (BLUE, ORANGE, GREEN, RED, PURPLE, CYAN, PINK, OLIVE, GRAY)
 MOST_POINTS = 1200
-_MARGIN_L, _MARGIN_R, _MARGIN_B, _GAP, _STRIP = 58, 14, 40, 44, 12
+_MARGIN_L, _MARGIN_R, _MARGIN_T, _MARGIN_B, _GAP, _STRIP = 70, 14, 26, 40, 44, 12
 _QUIET = {"GATE"}  # events that come in swarms: in the table, not as marks
 _MOST_MARKS = 60
 
@@ -65,9 +74,20 @@ def marks(events: Sequence[Event]) -> list[Event]:
 
 def _band(line: Line, axis: str, legend: str, most: int) -> list[Figure]:
     t, y = thin(line.t, line.y, most // 2)
-    style = {"type": "scatter", "mode": "lines", "x": packed(t), "yaxis": axis, "legend": legend, "hoverinfo": "skip",
-             "line": {"width": 1, "color": line.color, "dash": "dot"}, "name": html.escape(line.name)}
-    return [{**style, "y": packed(-y), "showlegend": False}, {**style, "y": packed(y), "fill": "tonexty", "fillcolor": "rgba(128,138,148,0.16)"}]
+    style = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": packed(t),
+        "yaxis": axis,
+        "legend": legend,
+        "hoverinfo": "skip",
+        "line": {"width": 1, "color": line.color, "dash": "dot"},
+        "name": html.escape(line.name),
+    }
+    return [
+        {**style, "y": packed(-y), "showlegend": False},
+        {**style, "y": packed(y), "fill": "tonexty", "fillcolor": "rgba(128,138,148,0.16)"},
+    ]
 
 
 def _trace(line: Line, axis: str, legend: str, most: int) -> Figure:
@@ -77,45 +97,109 @@ def _trace(line: Line, axis: str, legend: str, most: int) -> Figure:
         style["dash"] = line.dash
     if line.steps:
         style["shape"] = "hv"
-    return {"type": "scatter", "mode": "lines", "x": packed(t), "y": packed(y), "name": html.escape(line.name), "line": style,
-            "yaxis": axis, "legend": legend, "hovertemplate": "%{y:.5~g}"}
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": packed(t),
+        "y": packed(y),
+        "name": html.escape(line.name),
+        "line": style,
+        "yaxis": axis,
+        "legend": legend,
+        "hovertemplate": "%{y:.5~g}",
+    }
 
 
 def _event_strip(events: Sequence[Event], axis: str) -> Figure:
     shown = marks(events)
-    return {"type": "scatter", "mode": "markers", "x": packed(np.array([e.t_s for e in shown])), "y": [0] * len(shown),
-            "yaxis": axis, "showlegend": False, "marker": {"symbol": "diamond", "size": 7, "color": [_event_color(e) for e in shown]},
-            "text": [f"{e.t_s:.2f} s  {html.escape(e.text)}" for e in shown], "hovertemplate": "%{text}<extra></extra>"}
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": packed(np.array([e.t_s for e in shown])),
+        "y": [0] * len(shown),
+        "yaxis": axis,
+        "showlegend": False,
+        "marker": {"symbol": "diamond", "size": 7, "color": [_event_color(e) for e in shown]},
+        "text": [f"{e.t_s:.2f} s  {html.escape(e.text)}" for e in shown],
+        "hovertemplate": "%{text}<extra></extra>",
+    }
 
 
 def _event_color(event: Event) -> str:
-    bad = ("FAULT_BEGIN", "ENGINE_NO_LIGHT", "ENGINE_DIED", "NO_SPARES", "REDLINE", "ENGINE_ABORT", "ABORT", "DIVERT", "ENGINE_INHIBITED",
-           "LOW_THRUST", "SENSOR_DISAGREE", "IMU_EXCLUDED", "IMU_NONE", "GNSS_LOST", "RADALT_EXCLUDED", "NAV_RESET")
+    bad = (
+        "FAULT_BEGIN",
+        "ENGINE_NO_LIGHT",
+        "ENGINE_DIED",
+        "NO_SPARES",
+        "REDLINE",
+        "ENGINE_ABORT",
+        "ABORT",
+        "DIVERT",
+        "ENGINE_INHIBITED",
+        "LOW_THRUST",
+        "SENSOR_DISAGREE",
+        "IMU_EXCLUDED",
+        "IMU_NONE",
+        "GNSS_LOST",
+        "RADALT_EXCLUDED",
+        "NAV_RESET",
+    )
     return RED if event.name in bad else GRAY
 
 
 def _event_lines(events: Sequence[Event]) -> list[Figure]:
-    return [{"type": "line", "xref": "x", "yref": "paper", "x0": round(e.t_s, 4), "x1": round(e.t_s, 4), "y0": 0, "y1": 1, "layer": "below",
-             "line": {"width": 1, "dash": "dot", "color": _event_color(e)}, "opacity": 0.45} for e in marks(events)]
+    return [
+        {
+            "type": "line",
+            "xref": "x",
+            "yref": "paper",
+            "x0": round(e.t_s, 4),
+            "x1": round(e.t_s, 4),
+            "y0": 0,
+            "y1": 1,
+            "layer": "below",
+            "line": {"width": 1, "dash": "dot", "color": _event_color(e)},
+            "opacity": 0.45,
+        }
+        for e in marks(events)
+    ]
 
 
 def _legend(title: str, top: float) -> Figure:
-    return {"orientation": "h", "x": 0, "xanchor": "left", "y": top, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)",
-            "title": {"text": f"<b>{html.escape(title)}</b>&nbsp; ", "side": "left", "font": {"size": 12}}, "font": {"size": 12},
-            "itemwidth": 30, "tracegroupgap": 0}
+    return {
+        "orientation": "h",
+        "x": 0,
+        "xanchor": "left",
+        "y": top,
+        "yanchor": "bottom",
+        "bgcolor": "rgba(0,0,0,0)",
+        "title": {"text": f"<b>{html.escape(title)}</b>&nbsp; ", "side": "left", "font": {"size": 12}},
+        "font": {"size": 12},
+        "itemwidth": 30,
+        "tracegroupgap": 0,
+    }
 
 
 def _x_axis(span: tuple[float, float], anchor: str) -> Figure:
-    return {"title": {"text": "time, s", "standoff": 6}, "anchor": anchor, "range": [round(span[0], 4), round(span[1], 4)], "zeroline": False,
-            "hoverformat": ".3f"}
+    return {
+        "title": {"text": "time, s", "standoff": 6},
+        "anchor": anchor,
+        "range": [round(span[0], 4), round(span[1], 4)],
+        "zeroline": False,
+        "hoverformat": ".3f",
+    }
 
 
 def time_figure(rows: Sequence[Row], events: Sequence[Event], span: tuple[float, float]) -> Figure:
     """Rows over one time axis of the given span (s), events as marks on top and as thin lines through all rows."""
     inner = _STRIP + sum(r.height + _GAP for r in rows)
-    layout: Figure = {"height": inner + _MARGIN_B, "margin": {"l": _MARGIN_L, "r": _MARGIN_R, "t": 6, "b": _MARGIN_B},
-                      "hovermode": "x unified", "shapes": _event_lines(events), "showlegend": True}
-    inner -= 6
+    layout: Figure = {
+        "height": inner + _MARGIN_T + _MARGIN_B,
+        "margin": {"l": _MARGIN_L, "r": _MARGIN_R, "t": _MARGIN_T, "b": _MARGIN_B},
+        "hovermode": "x unified",
+        "shapes": _event_lines(events),
+        "showlegend": True,
+    }
     data = []
     top = float(inner)
     if marks(events):
@@ -124,16 +208,24 @@ def time_figure(rows: Sequence[Row], events: Sequence[Event], span: tuple[float,
     top -= _STRIP
     for k, row in enumerate(rows):
         suffix = "" if k == 0 else str(k + 1)
-        top -= _GAP - 6 if k == 0 else _GAP
+        top -= _GAP
         low = max(0.0, top - row.height)
-        axis: Figure = {"domain": [low / inner, top / inner], "zeroline": False, "exponentformat": "SI", "nticks": max(3, row.height // 30)}
+        axis: Figure = {
+            "domain": [low / inner, top / inner],
+            "zeroline": False,
+            "exponentformat": "SI",
+            "nticks": max(3, row.height // 30),
+        }
         if row.span is not None:
             axis["range"] = list(row.span)
         layout["yaxis" + suffix] = axis
         layout["legend" + suffix] = _legend(row.title, top / inner)
         for line in row.lines:
-            draw = _band(line, "y" + suffix, "legend" + suffix, row.most) if line.band else [
-                _trace(line, "y" + suffix, "legend" + suffix, row.most)]
+            draw = (
+                _band(line, "y" + suffix, "legend" + suffix, row.most)
+                if line.band
+                else [_trace(line, "y" + suffix, "legend" + suffix, row.most)]
+            )
             data += draw
         top = low
     layout["xaxis"] = _x_axis(span, "y" if len(rows) == 1 else f"y{len(rows)}")
@@ -150,33 +242,59 @@ class Bar:
     state: str
 
 
-def timeline_figure(bars: Sequence[Bar], rows: Sequence[str], colors: dict[str, str], events: Sequence[Event],
-                    span: tuple[float, float]) -> Figure:
+def timeline_figure(
+    bars: Sequence[Bar], rows: Sequence[str], colors: dict[str, str], events: Sequence[Event], span: tuple[float, float]
+) -> Figure:
     """States as coloured bars, one row per name, first row on top."""
     data: list[Figure] = []
     for state, color in colors.items():
         mine = [b for b in bars if b.state == state]
         if mine:
-            data.append({"type": "bar", "orientation": "h", "name": html.escape(state), "marker": {"color": color}, "width": 0.7,
-                         "y": [b.row for b in mine], "x": [round(b.end_s - b.start_s, 4) for b in mine],
-                         "base": [round(b.start_s, 4) for b in mine],
-                         "text": [f"{b.start_s:.2f} to {b.end_s:.2f} s" for b in mine], "textposition": "none",
-                         "hovertemplate": "%{y}: " + html.escape(state) + ", %{text}<extra></extra>"})
-    height = 24 * len(rows) + 80
-    layout = {"height": height + _MARGIN_B, "margin": {"l": 74, "r": _MARGIN_R, "t": 8, "b": _MARGIN_B}, "barmode": "overlay",
-              "hovermode": "closest", "showlegend": True, "shapes": _event_lines(events),
-              "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 12}, "itemwidth": 30},
-              "yaxis": {"categoryorder": "array", "categoryarray": list(reversed(rows)), "range": [-0.6, len(rows) - 0.4], "fixedrange": True,
-                        "domain": [0, 1 - 66 / height]},
-              "xaxis": _x_axis(span, "y")}
+            data.append(
+                {
+                    "type": "bar",
+                    "orientation": "h",
+                    "name": html.escape(state),
+                    "marker": {"color": color},
+                    "width": 0.7,
+                    "y": [b.row for b in mine],
+                    "x": [round(b.end_s - b.start_s, 4) for b in mine],
+                    "base": [round(b.start_s, 4) for b in mine],
+                    "text": [f"{b.start_s:.2f} to {b.end_s:.2f} s" for b in mine],
+                    "textposition": "none",
+                    "hovertemplate": "%{y}: " + html.escape(state) + ", %{text}<extra></extra>",
+                }
+            )
+    layout = {
+        "height": 24 * len(rows) + 74 + _MARGIN_B,
+        "margin": {"l": _MARGIN_L, "r": _MARGIN_R, "t": 74, "b": _MARGIN_B},
+        "barmode": "overlay",
+        "hovermode": "closest",
+        "showlegend": True,
+        "shapes": _event_lines(events),
+        "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 12}, "itemwidth": 30},
+        "yaxis": {
+            "categoryorder": "array",
+            "categoryarray": list(reversed(rows)),
+            "range": [-0.6, len(rows) - 0.4],
+            "fixedrange": True,
+        },
+        "xaxis": _x_axis(span, "y"),
+    }
     return {"data": data, "layout": layout, "time": True}
 
 
-def xy_figure(lines: Sequence[Figure], x_title: str, y_title: str, height: int = 380) -> Figure:
+def xy_figure(lines: Sequence[Figure], x_title: str, y_title: str, height: int = 460) -> Figure:
     """Ready traces in one plain diagram."""
-    layout = {"height": height, "margin": {"l": _MARGIN_L, "r": _MARGIN_R, "t": 34, "b": 46}, "hovermode": "closest", "showlegend": True,
-              "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
-              "xaxis": {"title": {"text": x_title}, "zeroline": False}, "yaxis": {"title": {"text": y_title}, "zeroline": False}}
+    layout = {
+        "height": height,
+        "margin": {"l": _MARGIN_L, "r": _MARGIN_R, "t": 34, "b": 46},
+        "hovermode": "closest",
+        "showlegend": True,
+        "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
+        "xaxis": {"title": {"text": x_title}, "zeroline": False},
+        "yaxis": {"title": {"text": y_title}, "zeroline": False},
+    }
     return {"data": list(lines), "layout": layout}
 
 
@@ -194,27 +312,74 @@ def space_figure(paths: Sequence[tuple[str, Array, str]], points: Sequence[Point
     """Paths (name, (n, 3) east north up, colour) and marked points. The horizontal scale is stretched to make them visible."""
     data: list[Figure] = []
     for name, r, color in paths:
-        data.append({"type": "scatter3d", "mode": "lines", "name": html.escape(name), "line": {"color": color, "width": 5},
-                     "x": packed(r[:, 0]), "y": packed(r[:, 1]), "z": packed(r[:, 2]),
-                     "hovertemplate": "east %{x:.1f} m, north %{y:.1f} m, up %{z:.1f} m"})
+        data.append(
+            {
+                "type": "scatter3d",
+                "mode": "lines",
+                "name": html.escape(name),
+                "line": {"color": color, "width": 5},
+                "x": packed(r[:, 0]),
+                "y": packed(r[:, 1]),
+                "z": packed(r[:, 2]),
+                "hovertemplate": "east %{x:.1f} m, north %{y:.1f} m, up %{z:.1f} m",
+            }
+        )
     for p in points:
-        data.append({"type": "scatter3d", "mode": "markers", "name": html.escape(p.name), "x": [float(p.r_l[0])], "y": [float(p.r_l[1])],
-                     "z": [float(p.r_l[2])], "marker": {"size": 5, "color": p.color, "symbol": p.symbol}})
-    layout = {"height": 460, "margin": {"l": 0, "r": 0, "t": 30, "b": 0}, "showlegend": True,
-              "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
-              "scene": {"xaxis": {"title": {"text": "east, m"}}, "yaxis": {"title": {"text": "north, m"}},
-                        "zaxis": {"title": {"text": "up, m"}}, "aspectmode": "manual", "aspectratio": {"x": 1, "y": 1, "z": 1.2},
-                        "camera": {"eye": {"x": 1.5, "y": -1.5, "z": 0.6}}}}
+        data.append(
+            {
+                "type": "scatter3d",
+                "mode": "markers",
+                "name": html.escape(p.name),
+                "x": [float(p.r_l[0])],
+                "y": [float(p.r_l[1])],
+                "z": [float(p.r_l[2])],
+                "marker": {"size": 5, "color": p.color, "symbol": p.symbol},
+            }
+        )
+    layout = {
+        "height": 460,
+        "margin": {"l": 0, "r": 0, "t": 30, "b": 0},
+        "showlegend": True,
+        "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
+        "scene": {
+            "xaxis": {"title": {"text": "east, m"}},
+            "yaxis": {"title": {"text": "north, m"}},
+            "zaxis": {"title": {"text": "up, m"}},
+            "aspectmode": "manual",
+            "aspectratio": {"x": 1, "y": 1, "z": 1.2},
+            "camera": {"eye": {"x": 1.75, "y": -1.75, "z": 0.55}, "center": {"x": 0, "y": 0, "z": -0.12}},
+        },
+    }
     return {"data": data, "layout": layout}
 
 
-def stacked_bars(x: Sequence[int], parts: Sequence[tuple[str, Sequence[float]]], titles: tuple[str, str], limit: float) -> Figure:
+def stacked_bars(
+    x: Sequence[int], parts: Sequence[tuple[str, Sequence[float]]], titles: tuple[str, str], limit: float
+) -> Figure:
     """Stacked bars per x with a line at the limit (0: none)."""
-    data: list[Figure] = [{"type": "bar", "name": html.escape(name), "x": list(x), "y": [round(float(v), 3) for v in values],
-                           "marker": {"color": PALETTE[k % len(PALETTE)]}, "hovertemplate": "%{y} us"} for k, (name, values) in enumerate(parts)]
+    data: list[Figure] = [
+        {
+            "type": "bar",
+            "name": html.escape(name),
+            "x": list(x),
+            "y": [round(float(v), 3) for v in values],
+            "marker": {"color": PALETTE[k % len(PALETTE)]},
+            "hovertemplate": "%{y} us",
+        }
+        for k, (name, values) in enumerate(parts)
+    ]
     figure = xy_figure(data, titles[0], titles[1], 300)
     figure["layout"] |= {"barmode": "stack", "hovermode": "x unified"}
     if limit:
-        figure["layout"]["shapes"] = [{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": limit, "y1": limit,
-                                       "line": {"color": RED, "width": 1.5, "dash": "dash"}}]
+        figure["layout"]["shapes"] = [
+            {
+                "type": "line",
+                "xref": "paper",
+                "x0": 0,
+                "x1": 1,
+                "y0": limit,
+                "y1": limit,
+                "line": {"color": RED, "width": 1.5, "dash": "dash"},
+            }
+        ]
     return figure

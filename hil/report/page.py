@@ -18,8 +18,10 @@ from hil.story import events
 
 _WORDS = {"lands": "LANDED", "diverts": "DIVERTED", "lost": "LOST", "done": "DONE"}
 _HERE = Path(__file__).parent
-_POLICY = ("default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
-           "worker-src blob:; base-uri 'none'; form-action 'none'")
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
+    "worker-src blob:; base-uri 'none'; form-action 'none'"
+)
 _Maker = Callable[[Context], Section | None]
 # what it is called when it is missing, what it is made from, who makes it
 _SECTIONS: Sequence[tuple[str, str, _Maker]] = (
@@ -70,7 +72,10 @@ def _run_json(path: Path) -> dict[str, Any]:
 def render(log: Any, run: Mapping[str, Any]) -> str:
     """The whole page."""
     signals = Signals(log)
-    start, end = float(getattr(log, "start_ns", 0)) * 1e-9, float(log.end_ns if hasattr(log, "end_ns") else log.duration_ns) * 1e-9
+    start, end = (
+        float(getattr(log, "start_ns", 0)) * 1e-9,
+        float(log.end_ns if hasattr(log, "end_ns") else log.duration_ns) * 1e-9,
+    )
     ctx = Context(signals, run, events(log), (start, max(end, start + 1e-3)))
     for channel in signals.channels("fsw_events_t"):
         signals.used.add(channel)
@@ -89,8 +94,11 @@ def render(log: Any, run: Mapping[str, Any]) -> str:
     if missing:
         body.insert(1, f'<p class="note">Not in this log, so not shown: {html.escape("; ".join(missing))}.</p>')
     if others:
-        body.append('<section id="topics"><h2>Other topics</h2><p>What the sections above do not use: every numeric field, thinned.</p>'
-                    + "".join(_folded(s, figures) for s in others) + "</section>")
+        body.append(
+            '<section id="topics"><h2>Other topics</h2><p>What the sections above do not use: every numeric field, thinned.</p>'
+            + "".join(_folded(s, figures) for s in others)
+            + "</section>"
+        )
     links = [(s.ident, s.title) for s in made] + ([("topics", "Other topics")] if others else [])
     return _document(ctx, links, "\n".join(body), figures)
 
@@ -100,8 +108,10 @@ def _verdict(ctx: Context, outcome: Array | None) -> str:
     meta = ctx.signals.log.metadata.get("run", {})
     title = str(run.get("title") or meta.get("title") or run.get("bench") or meta.get("bench") or "Flight log")
     if "outcome" not in run:
-        return (f'<div class="verdict"><h1>No verdict</h1><p>There is no run.json beside this log.</p><p class="title">{html.escape(title)}</p></div>'
-                + _numbers(ctx, outcome))
+        return (
+            f'<div class="verdict"><h1>No verdict</h1><p>There is no run.json beside this log.</p><p class="title">{html.escape(title)}</p></div>'
+            + _numbers(ctx, outcome)
+        )
     word = str(run["outcome"])
     met = bool(run.get("met"))
     expected = str(run.get("expected", ""))
@@ -110,11 +120,22 @@ def _verdict(ctx: Context, outcome: Array | None) -> str:
     failed = [c for c in run.get("criteria", []) if not c.get("ok")]
     why = ""
     if failed:
-        why = "<p>Outside its limit: " + html.escape("; ".join(f"{c.get('name')} {number(c.get('value'))} {c.get('unit', '')} (limit {c.get('limit_text')})"
-                                                               for c in failed)) + ".</p>"
-    return (f'<div class="verdict {good}"><h1>{html.escape(_WORDS.get(word, word.upper()))}, {html.escape(words)}</h1>{why}'
-            f'<p class="title">{html.escape(title)}, seed {html.escape(str(run.get("seed", "")))}</p></div>'
-            + _numbers(ctx, outcome) + _criteria(run.get("criteria", [])))
+        why = (
+            "<p>Outside its limit: "
+            + html.escape(
+                "; ".join(
+                    f"{c.get('name')} {number(c.get('value'))} {c.get('unit', '')} (limit {c.get('limit_text')})"
+                    for c in failed
+                )
+            )
+            + ".</p>"
+        )
+    return (
+        f'<div class="verdict {good}"><h1>{html.escape(_WORDS.get(word, word.upper()))}, {html.escape(words)}</h1>{why}'
+        f'<p class="title">{html.escape(title)}, seed {html.escape(str(run.get("seed", "")))}</p></div>'
+        + _numbers(ctx, outcome)
+        + _criteria(run.get("criteria", []))
+    )
 
 
 def _criteria(criteria: Sequence[Mapping[str, Any]]) -> str:
@@ -134,17 +155,26 @@ def _numbers(ctx: Context, outcome: Array | None) -> str:
     cards: list[tuple[str, str]] = []
     if outcome is not None and outcome[-1]["touched"]:
         o = outcome[-1]
-        cards += [(f"{o['v_down_m_s']:.2f} m/s", "touchdown speed, down"), (f"{o['v_across_m_s']:.2f} m/s", "touchdown speed, across"),
-                  (f"{o['tilt_deg']:.2f} deg", "tilt at touchdown"), (f"{o['miss_m']:.2f} m", "from the pad centre"), (f"{o['propellant_kg']:.0f} kg", "propellant left"),
-                  (f"{o['t_touch_ns'] * 1e-9:.2f} s", "time of touchdown")]
+        cards += [
+            (f"{o['v_down_m_s']:.2f} m/s", "touchdown speed, down"),
+            (f"{o['v_across_m_s']:.2f} m/s", "touchdown speed, across"),
+            (f"{o['tilt_deg']:.2f} deg", "tilt at touchdown"),
+            (f"{o['miss_m']:.2f} m", "from the pad centre"),
+            (f"{o['propellant_kg']:.0f} kg", "propellant left"),
+            (f"{o['t_touch_ns'] * 1e-9:.2f} s", "time of touchdown"),
+        ]
     engines = ctx.signals.get("fsw_engines_t")
     if engines is not None and len(engines):
         lit = np.bitwise_or.reduce(engines["lit_mask"]) if len(engines) else 0
         used = [str(k) for k in range(16) if int(lit) >> k & 1]
         cards.append((", ".join(used) or "none", "engines used"))
-    if "x_realtime" in ctx.run:
-        cards.append((f"{float(ctx.run['x_realtime']):.0f} x", "real time"))
-    return '<div class="numbers">' + "".join(f"<div><b>{html.escape(a)}</b><span>{html.escape(b)}</span></div>" for a, b in cards) + "</div>" if cards else ""
+    return (
+        '<div class="numbers">'
+        + "".join(f"<div><b>{html.escape(a)}</b><span>{html.escape(b)}</span></div>" for a, b in cards)
+        + "</div>"
+        if cards
+        else ""
+    )
 
 
 def _plots(section: Section, figures: dict[str, Any]) -> str:
@@ -164,7 +194,7 @@ def _section(section: Section, figures: dict[str, Any]) -> str:
 
 
 def _folded(section: Section, figures: dict[str, Any]) -> str:
-    return (f"<details><summary>{html.escape(section.title)}</summary><p>{section.text}</p>{_plots(section, figures)}{section.html}</details>")
+    return f"<details><summary>{html.escape(section.title)}</summary><p>{section.text}</p>{_plots(section, figures)}{section.html}</details>"
 
 
 def _document(ctx: Context, links: Sequence[tuple[str, str]], body: str, figures: Mapping[str, Any]) -> str:

@@ -83,7 +83,8 @@ def number(value: float | None) -> str:
     if not 1e-4 <= abs(value) < 1e7:
         return f"{value:.3g}"
     digits = max(0, 3 - int(np.floor(np.log10(abs(value)))))
-    return f"{value:.{digits}f}"
+    text = f"{value:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if digits else text
 
 
 @dataclass(frozen=True)
@@ -117,20 +118,22 @@ def nav_motion(ctx: Context) -> Motion | None:
     return Motion(seconds(data, "t_valid_ns"), data["r_bl_l"], data["v_bl_l"], data["q_bl"], data["omega_bl_b"], "navigation")
 
 
-def _at(m: Motion, t: float) -> Array:
-    return interpolate(np.array([t]), m.t, m.r)[0]
-
-
-def _points(ctx: Context, m: Motion) -> list[Point]:
-    points = [Point("pad", (0.0, 0.0, 0.0), GREEN, "diamond")]
-    for name, label, color in (("IGNITION_DECIDED", "landing burn decided", ORANGE), ("ENGINE_LIT", "first engine lit", RED),
-                               ("CUTOFF", "cut-off", PURPLE)):
+def _points(ctx: Context, m: Motion) -> list[tuple[Point, float]]:
+    """Marked places with the speed there (m/s)."""
+    points = [(Point("pad", (0.0, 0.0, 0.0), GREEN, "diamond"), 0.0)]
+    for name, label, color in (
+        ("IGNITION_DECIDED", "landing burn decided", ORANGE),
+        ("ENGINE_LIT", "first engine lit", RED),
+        ("CUTOFF", "cut-off", PURPLE),
+    ):
         first = next((e for e in ctx.events if e.name == name), None)
         if first is not None:
-            points.append(Point(f"{label}, {first.t_s:.1f} s", _at(m, first.t_s), color))
+            t = np.array([first.t_s])
+            speed = float(np.linalg.norm(interpolate(t, m.t, m.v)))
+            points.append((Point(f"{label}, {first.t_s:.1f} s", interpolate(t, m.t, m.r)[0], color), speed))
     guidance = ctx.signals.get("fsw_guidance_t")
     if guidance is not None and (guidance["divert"] > 0).any():
-        points.append(Point("divert target", guidance["target_l"][guidance["divert"] > 0][-1], PURPLE, "x"))
+        points.append((Point("divert target", guidance["target_l"][guidance["divert"] > 0][-1], PURPLE, "x"), 0.0))
     return points
 
 
@@ -143,21 +146,48 @@ def trajectory(ctx: Context) -> Section | None:
     speed = np.linalg.norm(m.v, axis=1)
     s = stride(len(m.t), 1500)
     ends = np.r_[m.r[s], m.r[-1:]]
-    space = space_figure([(m.source, ends, BLUE)], _points(ctx, m))
+    space = space_figure([(m.source, ends, BLUE)], [p for p, _ in _points(ctx, m)])
     t_thin, _ = thin(m.t, m.r[:, 2], 1500)
     index = np.searchsorted(m.t, t_thin)
-    envelope = [{"type": "scatter", "mode": "lines", "name": m.source, "x": packed(speed[index]), "y": packed(m.r[index, 2]),
-                 "line": {"color": BLUE, "width": 2}, "hovertemplate": "%{x:.1f} m/s, %{y:.1f} m"}]
-    for p in _points(ctx, m)[1:]:
-        envelope.append({"type": "scatter", "mode": "markers", "name": p.name, "marker": {"size": 9, "color": p.color, "symbol": p.symbol},
-                         "x": [float(np.interp(p.r_l[2], m.r[::-1, 2], speed[::-1]))], "y": [float(p.r_l[2])]})
-    rows = [Row("altitude, m", [Line(m.source, m.t, m.r[:, 2])]),
-            Row("speed, m/s", [Line("speed", m.t, speed), Line("down", m.t, -m.v[:, 2], ORANGE, "dash"),
-                               Line("across", m.t, np.hypot(m.v[:, 0], m.v[:, 1]), GREEN, "dot")]),
-            Row("position, m", [Line("east", m.t, m.r[:, 0]), Line("north", m.t, m.r[:, 1], ORANGE)], 120)]
-    text = (f"From {number(m.r[0, 2])} m and {number(float(speed[0]))} m/s to {number(float(m.r[-1, 2]))} m and "
-            f"{number(float(speed[-1]))} m/s in {number(float(m.t[-1] - m.t[0]))} s ({m.source}). The view in space stretches the horizontal "
-            "scale; turn it with the mouse or a finger.")
+    envelope = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": m.source,
+            "x": packed(speed[index]),
+            "y": packed(m.r[index, 2]),
+            "line": {"color": BLUE, "width": 2},
+            "hovertemplate": "%{x:.1f} m/s, %{y:.1f} m",
+        }
+    ]
+    for p, at in _points(ctx, m)[1:]:
+        envelope.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": p.name,
+                "marker": {"size": 9, "color": p.color, "symbol": p.symbol},
+                "x": [at],
+                "y": [float(p.r_l[2])],
+            }
+        )
+    rows = [
+        Row("altitude, m", [Line(m.source, m.t, m.r[:, 2])]),
+        Row(
+            "speed, m/s",
+            [
+                Line("speed", m.t, speed),
+                Line("down", m.t, -m.v[:, 2], ORANGE, "dash"),
+                Line("across", m.t, np.hypot(m.v[:, 0], m.v[:, 1]), GREEN, "dot"),
+            ],
+        ),
+        Row("position, m", [Line("east", m.t, m.r[:, 0]), Line("north", m.t, m.r[:, 1], ORANGE)], 120),
+    ]
+    text = (
+        f"From {number(m.r[0, 2])} m and {number(float(speed[0]))} m/s to {number(float(m.r[-1, 2]))} m and "
+        f"{number(float(speed[-1]))} m/s in {number(float(m.t[-1] - m.t[0]))} s ({m.source}). The view in space stretches the horizontal "
+        "scale; turn it with the mouse or a finger."
+    )
     return Section("trajectory", "Trajectory", text, [space, xy_figure(envelope, "speed, m/s", "altitude, m"), ctx.rows(rows)])
 
 
@@ -169,7 +199,9 @@ def attitude(ctx: Context) -> Section | None:
     tilt, roll = [Line(m.source, m.t, tilt_rad(m.q) * DEG)], [Line(m.source, m.t, roll_rad(m.q) * DEG)]
     guidance = ctx.signals.get("fsw_guidance_t")
     if guidance is not None:
-        guidance = guidance[np.linalg.norm(guidance["q_cmd_bl"], axis=1) > 0.5]
+        guidance = guidance[
+            (np.linalg.norm(guidance["q_cmd_bl"], axis=1) > 0.5) & (guidance["phase"] > 0)
+        ]  # idle commands nothing
     if guidance is not None and len(guidance) > 1:
         t = seconds(guidance)
         tilt.append(Line("commanded", t, tilt_rad(guidance["q_cmd_bl"]) * DEG, ORANGE, "dash"))
@@ -177,15 +209,29 @@ def attitude(ctx: Context) -> Section | None:
     rates = [Line(f"{axis} {m.source}", m.t, m.omega[:, k] * DEG, PALETTE[k]) for k, axis in enumerate("xyz")]
     rows = [Row("angle from the vertical, deg", tilt), Row("roll, deg", roll, 110), Row("body rates, deg/s", rates)]
     control = ctx.signals.get("fsw_control_t")
-    text = f"The stage axis ends {number(float(tilt[0].y[-1]))} deg from the vertical; its greatest rate is " \
-           f"{number(float(np.abs(m.omega).max() * DEG))} deg/s."
+    text = (
+        f"The stage axis ends {number(float(tilt[0].y[-1]))} deg from the vertical; its greatest rate is "
+        f"{number(float(np.abs(m.omega).max() * DEG))} deg/s."
+    )
     if control is not None and len(control) > 1:
         t = seconds(control)
-        rows.append(Row("attitude error as control sees it, deg",
-                        [Line(axis, t, control["att_err_b"][:, k] * DEG, PALETTE[k]) for k, axis in enumerate("xyz")], 120))
-        rows.append(Row("moment asked (line) and given (dots), kN m",
-                        [Line(f"{axis} {what}", t, control[f"moment_{what}_b"][:, k] * 1e-3, PALETTE[k], dash)
-                         for k, axis in enumerate("xyz") for what, dash in (("cmd", ""), ("alloc", "dot"))]))
+        rows.append(
+            Row(
+                "attitude error as control sees it, deg",
+                [Line(axis, t, control["att_err_b"][:, k] * DEG, PALETTE[k]) for k, axis in enumerate("xyz")],
+                120,
+            )
+        )
+        rows.append(
+            Row(
+                "moment asked (line) and given (dots), kN m",
+                [
+                    Line(f"{axis} {what}", t, control[f"moment_{what}_b"][:, k] * 1e-3, PALETTE[k], dash)
+                    for k, axis in enumerate("xyz")
+                    for what, dash in (("cmd", ""), ("alloc", "dot"))
+                ],
+            )
+        )
         share = 100.0 * float(np.mean(control["saturated"] > 0))
         text += f" Some actuator was at its limit for {share:.1f} % of the time."
     return Section("attitude", "Attitude and rates", text, [ctx.rows(rows)])
@@ -195,8 +241,16 @@ def _error_figure(ctx: Context, t: Array, error: Array, sigma: tuple[Array, Arra
     rows = []
     for k, axis in enumerate(ENU):
         lines = [Line("3 sigma as stated", sigma[0], 3.0 * sigma[1][:, k], GRAY, band=True)] if sigma is not None else []
-        rows.append(Row(f"{what.format(axis)}", [*lines, Line("error", t, error[:, k], PALETTE[k])], 96, most=900))
+        span = _focus(error[:, k], 3.0 * sigma[1][:, k] if sigma is not None else error[:0, k])
+        rows.append(Row(f"{what.format(axis)}", [*lines, Line("error", t, error[:, k], PALETTE[k])], 96, span, most=900))
     return ctx.rows(rows)
+
+
+def _focus(error: Array, bound: Array) -> tuple[float, float] | None:
+    """Value range of what is usual, when something rare (an impact, the first instant) would hide it; None: all of it."""
+    usual = max(float(np.nanpercentile(np.abs(v), 97)) for v in (error, bound) if len(v))
+    most = max(float(np.nanmax(np.abs(v))) for v in (error, bound) if len(v))
+    return (-1.6 * usual, 1.6 * usual) if 0.0 < usual < most / 3.0 else None
 
 
 def navigation(ctx: Context) -> Section | None:
@@ -217,15 +271,25 @@ def navigation(ctx: Context) -> Section | None:
     if status is not None and len(status) > 1:
         ts = seconds(status, "t_valid_ns")
         bounds = {"r": (ts, status["sigma_r_m"]), "v": (ts, status["sigma_v_m_s"]), "att": (ts, status["sigma_att_rad"] * DEG)}
-        shares = [float(np.mean(np.abs(e) <= 3.0 * interpolate(t, *bounds[key]))) * 100.0 for key, e in (("r", r), ("v", v), ("att", att))]
-        inside = (" Inside the 3-sigma bounds that navigation states itself: position {:.1f} %, velocity {:.1f} %, attitude {:.1f} % of the "
-                  "time (a Gaussian error: 99.7 %).").format(*shares)
+        shares = [
+            float(np.mean(np.abs(e) <= 3.0 * interpolate(t, *bounds[key]))) * 100.0
+            for key, e in (("r", r), ("v", v), ("att", att))
+        ]
+        inside = (
+            " Inside the 3-sigma bounds that navigation states itself: position {:.1f} %, velocity {:.1f} %, attitude {:.1f} % of the "
+            "time (a Gaussian error: 99.7 %)."
+        ).format(*shares)
     final = np.abs(r[-1])
-    text = (f"Navigation minus truth. At the end {number(float(np.hypot(final[0], final[1])))} m across and {number(float(final[2]))} m in height; "
-            f"greatest error {number(float(np.abs(r).max()))} m, {number(float(np.abs(v).max()))} m/s, "
-            f"{number(float(np.abs(att).max()))} deg.{inside}")
-    figures = [_error_figure(ctx, t, r, bounds.get("r"), "position error {}, m"), _error_figure(ctx, t, v, bounds.get("v"), "velocity error {}, m/s"),
-               _error_figure(ctx, t, att, bounds.get("att"), "attitude error about {}, deg")]
+    text = (
+        f"Navigation minus truth. At the end {number(float(np.hypot(final[0], final[1])))} m across and {number(float(final[2]))} m in height; "
+        f"greatest error {number(float(np.abs(r).max()))} m, {number(float(np.abs(v).max()))} m/s, "
+        f"{number(float(np.abs(att).max()))} deg.{inside} A double click on a diagram shows what lies outside it."
+    )
+    figures = [
+        _error_figure(ctx, t, r, bounds.get("r"), "position error {}, m"),
+        _error_figure(ctx, t, v, bounds.get("v"), "velocity error {}, m/s"),
+        _error_figure(ctx, t, att, bounds.get("att"), "attitude error about {}, deg"),
+    ]
     if status is not None and len(status) > 1:
         figures.append(ctx.rows(_status_rows(status)))
     return Section("navigation", "Navigation error", text, figures)
@@ -234,9 +298,16 @@ def navigation(ctx: Context) -> Section | None:
 def _status_rows(status: Array) -> list[Row]:
     ts = seconds(status, "t_valid_ns")
     total = status["accepted"][-1] + status["rejected"][-1]
-    return [Row("normalised innovation squared (1 on average)", [Line("GNSS", ts, status["nis_gnss"]),
-                                                                Line("radar altimeter", ts, status["nis_radalt"], ORANGE)], 110),
-            Row(f"measurements rejected of {int(total)}", [Line("rejected", ts, status["rejected"], RED, steps=True)], 80)]
+    usual = max(4.0, float(np.nanpercentile(np.r_[status["nis_gnss"], status["nis_radalt"]], 99)) * 1.2)
+    return [
+        Row(
+            "normalised innovation squared (1 on average)",
+            [Line("GNSS", ts, status["nis_gnss"]), Line("radar altimeter", ts, status["nis_radalt"], ORANGE)],
+            110,
+            (0.0, usual),
+        ),
+        Row(f"measurements rejected of {int(total)}", [Line("rejected", ts, status["rejected"], RED, steps=True)], 80),
+    ]
 
 
 def forces(ctx: Context) -> Section | None:
@@ -252,15 +323,21 @@ def forces(ctx: Context) -> Section | None:
     if control is not None:
         thrust.append(Line("estimated on board", seconds(control), control["thrust_est_n"] * 1e-3, GREEN, "dot"))
     off_axis = np.where(data["alpha_rad"] > np.pi / 2, np.pi - data["alpha_rad"], data["alpha_rad"]) * DEG
-    rows = [Row("mass, t", [Line("mass", t, data["mass_kg"] * 1e-3)], 100), Row("propellant, t", [Line("propellant", t, data["propellant_kg"] * 1e-3, ORANGE)], 100),
-            Row("thrust along the axis, kN", thrust), Row("dynamic pressure, kPa", [Line("q", t, data["q_pa"] * 1e-3)], 100),
-            Row("Mach number", [Line("Mach", t, data["mach"], PURPLE)], 100),
-            Row("angle between air flow and stage axis, deg", [Line("angle of attack", t, off_axis, CYAN)], 100),
-            Row("axial load, g", [Line("axial", t, data["axial_g"], RED)], 100)]
+    rows = [
+        Row("mass, t", [Line("mass", t, data["mass_kg"] * 1e-3)], 100),
+        Row("propellant, t", [Line("propellant", t, data["propellant_kg"] * 1e-3, ORANGE)], 100),
+        Row("thrust along the axis, kN", thrust),
+        Row("dynamic pressure, kPa", [Line("q", t, data["q_pa"] * 1e-3)], 100),
+        Row("Mach number", [Line("Mach", t, data["mach"], PURPLE)], 100),
+        Row("angle between air flow and stage axis, deg", [Line("angle of attack", t, off_axis, CYAN)], 100),
+        Row("axial load, g", [Line("axial", t, data["axial_g"], RED)], 100),
+    ]
     burnt = float(data["propellant_kg"][0] - data["propellant_kg"][-1])
-    text = (f"{number(burnt)} kg of propellant burnt, {number(float(data['propellant_kg'][-1]))} kg left. Greatest dynamic pressure "
-            f"{number(float(data['q_pa'].max()) * 1e-3)} kPa, greatest axial load {number(float(data['axial_g'].max()))} g. The angle is taken to the "
-            "nearer end of the axis: 0 is nose or tail straight into the flow; it means little when the air flow is slow.")
+    text = (
+        f"{number(burnt)} kg of propellant burnt, {number(float(data['propellant_kg'][-1]))} kg left. Greatest dynamic pressure "
+        f"{number(float(data['q_pa'].max()) * 1e-3)} kPa, greatest axial load {number(float(data['axial_g'].max()))} g. The angle is taken to the "
+        "nearer end of the axis: 0 is nose or tail straight into the flow; it means little when the air flow is slow."
+    )
     return Section("forces", "Propellant, thrust and loads", text, [ctx.rows(rows)])
 
 
@@ -273,8 +350,12 @@ def wind(ctx: Context) -> Section | None:
     rows = [Row("wind at the vehicle, m/s", [Line(axis, t, w[:, k], PALETTE[k]) for k, axis in enumerate(ENU)])]
     low = data["r_bl_l"][:, 2] <= max(100.0, float(data["r_bl_l"][:, 2].min()) + 1.0)
     across = np.hypot(w[:, 0], w[:, 1])
-    text = (f"Up to {number(float(across.max()))} m/s across on the way, {number(float(across[low].max()) if low.any() else float(across[-1]))} m/s "
-            "near the ground.")
+    if not np.any(w):
+        return Section("wind", "Wind", "The air is still in this run.")
+    text = (
+        f"Up to {number(float(across.max()))} m/s across on the way, {number(float(across[low].max()) if low.any() else float(across[-1]))} m/s "
+        "near the ground."
+    )
     return Section("wind", "Wind", text, [ctx.rows(rows)])
 
 
@@ -287,7 +368,10 @@ def actuators(ctx: Context) -> Section | None:
         t = seconds(fins)
         lines = [Line(f"{k} cmd", t, fins["fin_rad"][:, k] * DEG, PALETTE[k], "dot") for k in _moving(fins["fin_rad"])]
         if world is not None and lines:
-            lines += [Line(f"{k}", seconds(world, "t_ns"), world["fin_rad"][:, k] * DEG, PALETTE[k]) for k in _moving(world["fin_rad"])]
+            lines += [
+                Line(f"{k}", seconds(world, "t_ns"), world["fin_rad"][:, k] * DEG, PALETTE[k])
+                for k in _moving(world["fin_rad"])
+            ]
         rows.append(Row("fins, deg", lines or [Line("all", t, fins["fin_rad"][:, 0], GRAY)]))
         parts.append(f"Fins use up to {number(float(np.abs(fins['fin_rad']).max() * DEG))} deg")
     tvc = ctx.signals.get("fsw_tvc_cmd_t")
@@ -296,7 +380,9 @@ def actuators(ctx: Context) -> Section | None:
         for offset, axis in ((0, "y"), (1, "z")):
             angles = tvc["gimbal_rad"][:, offset::2]
             lines = [Line(f"engine {k}", t, angles[:, k] * DEG, PALETTE[k % len(PALETTE)]) for k in _distinct(angles)]
-            rows.append(Row(f"gimbal about body {axis}, commanded, deg", lines or [Line("all", t, angles[:, 0], GRAY)], 120, most=800))
+            rows.append(
+                Row(f"gimbal about body {axis}, commanded, deg", lines or [Line("all", t, angles[:, 0], GRAY)], 120, most=800)
+            )
         parts.append(f"gimbals up to {number(float(np.abs(tvc['gimbal_rad']).max() * DEG))} deg")
     rcs = ctx.signals.get("fsw_rcs_cmd_t")
     if rcs is not None:
@@ -331,6 +417,11 @@ def slosh(ctx: Context) -> Section | None:
         return None
     t = seconds(data, "t_ns")
     names = ("oxidiser y", "oxidiser z", "fuel y", "fuel z")
-    rows = [Row("lateral displacement of the moving liquid, m", [Line(n, t, data["slosh_m"][:, k], PALETTE[k]) for k, n in enumerate(names)])]
+    rows = [
+        Row(
+            "lateral displacement of the moving liquid, m",
+            [Line(n, t, data["slosh_m"][:, k], PALETTE[k]) for k, n in enumerate(names)],
+        )
+    ]
     text = f"The liquids move sideways by up to {number(float(np.abs(data['slosh_m']).max()))} m."
     return Section("slosh", "Slosh", text, [ctx.rows(rows)])

@@ -9,11 +9,27 @@ from hil.report.sections import Context, Section, number
 from hil.report.signals import Array, runs_of, seconds
 
 STATES = ("off", "check", "purge", "chill", "igniter", "lead", "rise", "main stage", "shutdown", "safed", "inhibited")
-STATE_COLORS = {"check": "#b9c2ca", "purge": "#8fa3b5", "chill": "#6cc0e5", "igniter": "#f2c230", "lead": "#eea02b", "rise": "#e87722",
-                "main stage": "#2f9e68", "shutdown": "#a06fd0", "safed": "#7d8791", "inhibited": "#d64541"}
+STATE_COLORS = {
+    "check": "#b9c2ca",
+    "purge": "#8fa3b5",
+    "chill": "#6cc0e5",
+    "igniter": "#f2c230",
+    "lead": "#eea02b",
+    "rise": "#e87722",
+    "main stage": "#2f9e68",
+    "shutdown": "#a06fd0",
+    "safed": "#7d8791",
+    "inhibited": "#d64541",
+}
 PHASES = ("idle", "ascent", "coast", "aero", "burn", "landed", "abort")
-PHASE_COLORS = {"phase: ascent": "#c98bdb", "phase: coast": "#c9d3dc", "phase: aero": "#8db7e2", "phase: burn": "#f0a35e",
-                "phase: landed": "#7fc8a0", "phase: abort": "#e58a87"}
+PHASE_COLORS = {
+    "phase: ascent": "#c98bdb",
+    "phase: coast": "#c9d3dc",
+    "phase: aero": "#8db7e2",
+    "phase: burn": "#f0a35e",
+    "phase: landed": "#7fc8a0",
+    "phase: abort": "#e58a87",
+}
 READY = 3  # engines beyond this state have done more than wait
 
 
@@ -59,14 +75,19 @@ def engines(ctx: Context) -> Section | None:
         bars += _bars("phase", seconds(guidance), guidance["phase"], PHASES, ctx.span[1], "phase: ")
         rows = ["phase", *rows]
     figure = timeline_figure(bars, rows, STATE_COLORS | PHASE_COLORS, ctx.events, ctx.span)
-    text = ("State of each engine as the sequencer commands it; diamonds and dotted lines are events, red ones trouble. " + _words(data, count))
+    text = (
+        "State of each engine as the sequencer commands it; diamonds and dotted lines are events, red ones trouble. "
+        + _words(data, count)
+    )
     return Section("engines", "Engines", text, [figure, ctx.rows(_pressure_rows(ctx, data, count))])
 
 
 def _active(data: Array, count: int) -> list[int]:
     """Engines that were started or showed pressure; the centre one when none did."""
     pc = np.nanmax(data["pc_pa"][:, :count], axis=0)
-    return [k for k in range(count) if data["state"][:, k].max() in (4, 5, 6, 7, 8, 9) or data["starts"][-1, k] or pc[k] > 1e6] or [0]
+    return [
+        k for k in range(count) if data["state"][:, k].max() in (4, 5, 6, 7, 8, 9) or data["starts"][-1, k] or pc[k] > 1e6
+    ] or [0]
 
 
 def _pressure_rows(ctx: Context, data: Array, count: int) -> list[Row]:
@@ -85,10 +106,22 @@ def _pressure_rows(ctx: Context, data: Array, count: int) -> list[Row]:
                 throttle.append(Line(f"{k} valve", seconds(valve, "t_valid_ns"), valve["throttle"], color))
     world = ctx.signals.get("fsw_world_state_t")
     if world is not None and len(world) > 1:
-        thrust += [Line(f"{k} true", seconds(world, "t_ns"), world["thrust_n"][:, k] * 1e-3, PALETTE[k % len(PALETTE)]) for k in active]
+        thrust += [
+            Line(f"{k} true", seconds(world, "t_ns"), world["thrust_n"][:, k] * 1e-3, PALETTE[k % len(PALETTE)]) for k in active
+        ]
     guidance = ctx.signals.get("fsw_guidance_t")
-    rows = [Row("chamber pressure, MPa", pressure), Row("throttle", throttle, 120, (0.0, 1.08)), Row("thrust, kN: estimated and true", thrust, 130)]
+    rows = [
+        Row("chamber pressure, MPa", pressure),
+        Row("throttle", throttle, 120, (0.0, 1.08)),
+        Row("thrust, kN: estimated and true", thrust, 130),
+    ]
     if guidance is not None and len(guidance) > 1:
         need = np.where(guidance["throttle_need"] > 0, np.minimum(guidance["throttle_need"], 3.0), np.nan)
-        rows.append(Row("throttle needed to stop at the pad (above 1: beyond the lit engines)", [Line("needed", seconds(guidance), need, GRAY)], 90))
+        rows.append(
+            Row(
+                "throttle needed to stop at the pad (above 1: beyond the lit engines)",
+                [Line("needed", seconds(guidance), need, GRAY)],
+                90,
+            )
+        )
     return rows

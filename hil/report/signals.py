@@ -102,8 +102,15 @@ def quat_mul(a: Array, b: Array) -> Array:
     """Product of quaternions, scalar first, shape (..., 4)."""
     a0, a1, a2, a3 = np.moveaxis(a, -1, 0)
     b0, b1, b2, b3 = np.moveaxis(b, -1, 0)
-    return np.stack((a0 * b0 - a1 * b1 - a2 * b2 - a3 * b3, a0 * b1 + a1 * b0 + a2 * b3 - a3 * b2,
-                     a0 * b2 - a1 * b3 + a2 * b0 + a3 * b1, a0 * b3 + a1 * b2 - a2 * b1 + a3 * b0), -1)
+    return np.stack(
+        (
+            a0 * b0 - a1 * b1 - a2 * b2 - a3 * b3,
+            a0 * b1 + a1 * b0 + a2 * b3 - a3 * b2,
+            a0 * b2 - a1 * b3 + a2 * b0 + a3 * b1,
+            a0 * b3 + a1 * b2 - a2 * b1 + a3 * b0,
+        ),
+        -1,
+    )
 
 
 def conj(q: Array) -> Array:
@@ -148,7 +155,9 @@ def interpolate_hermite(t: Array, t_from: Array, r: Array, v: Array) -> Array:
     h = np.maximum(t_from[k + 1] - t_from[k], 1e-9)[:, None]
     s = np.clip((t - t_from[k])[:, None] / h, 0.0, 1.0)
     a, b = r[k], r[k + 1]
-    return np.asarray(a * (1 + 2 * s) * (1 - s) ** 2 + b * s * s * (3 - 2 * s) + h * (v[k] * s * (1 - s) ** 2 - v[k + 1] * s * s * (1 - s)))
+    return np.asarray(
+        a * (1 + 2 * s) * (1 - s) ** 2 + b * s * s * (3 - 2 * s) + h * (v[k] * s * (1 - s) ** 2 - v[k + 1] * s * s * (1 - s))
+    )
 
 
 def interpolate_quat(t: Array, t_from: Array, q: Array) -> Array:

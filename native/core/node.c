@@ -192,7 +192,7 @@ int32_t fsw_node_load(fsw_node_t *node, void *memory, size_t size, const void *b
   *node = (fsw_node_t){.image = at, .image_size = h->image_size, .hyperperiod = h->hyperperiod, .n_tasks = h->n_tasks,
     .n_topics = h->n_topics, .n_runs = h->n_runs, .base_tick_ns = h->base_tick_ns, .blob_hash = h->hash,
     .starts = (const void *)(bytes + h->off_starts), .entries = (const void *)(bytes + h->off_entries),
-    .runs = (const void *)(bytes + h->off_runs)};
+    .runs = (const void *)(bytes + h->off_runs), .slot_tick = -2};
   __builtin_memcpy(node->image, bytes + h->off_image, h->image_size);
   ((fsw_image_head_t *)(void *)node->image)->blob_hash = h->hash;
   at += up8(h->image_size);
@@ -232,10 +232,21 @@ void fsw_node_input(fsw_node_t *node, uint32_t topic, const void *payload) {
     fsw_record(node->recorder, rt->channel, head->seq, tick * node->base_tick_ns, payload, rt->size);
 }
 
+/* tick modulo hyperperiod, without a division while ticks follow one another. */
+static inline uint32_t slot_of(fsw_node_t *node, int64_t tick) {
+  if (tick == node->slot_tick + 1) {
+    node->slot = node->slot + 1u == node->hyperperiod ? 0 : node->slot + 1u;
+  } else if (tick != node->slot_tick) {
+    node->slot = (uint32_t)(tick % (int64_t)node->hyperperiod);
+  }
+  node->slot_tick = tick;
+  return node->slot;
+}
+
 int32_t fsw_node_step(fsw_node_t *node) {
   fsw_image_head_t *head = (fsw_image_head_t *)(void *)node->image;
   if (head->error) return FSW_E_STEP;
-  uint32_t slot = node->hyperperiod == 1 ? 0 : (uint32_t)(head->tick % (int64_t)node->hyperperiod);
+  uint32_t slot = slot_of(node, head->tick);
   uint32_t end = node->starts[slot + 1];
   int64_t t_ns = head->tick * node->base_tick_ns;
   for (uint32_t e = node->starts[slot]; e < end; e++) {
@@ -244,7 +255,7 @@ int32_t fsw_node_step(fsw_node_t *node) {
     fsw_bound_task_t *task = &node->tasks[index];
     task->io.tick = head->tick;
     task->io.t_ns = t_ns;
-    task->io.seed = head->seed;
+    task->io.seed = head->seed; /* from the image: a restored snapshot brings its own */
     task->io.stream = head->stream;
     task->io.publish = task->all_out;
     int32_t rc = task->step(&task->io);
@@ -254,8 +265,7 @@ int32_t fsw_node_step(fsw_node_t *node) {
       return FSW_E_STEP;
     }
     uint32_t publish = task->io.publish & task->all_out;
-    for (uint32_t i = 0; publish; i++, publish >>= 1)
-      if (publish & 1u) fsw_bench_publish(node, task->out_topics[i]);
+    for (; publish; publish &= publish - 1u) fsw_bench_publish(node, task->out_topics[__builtin_ctz(publish)]);
   }
   head->skip_mask = 0;
   head->tick++;

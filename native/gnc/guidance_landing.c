@@ -12,7 +12,7 @@
 #define HOPELESS_NS 500000000LL
 #define CUT_DELAY_S 0.03         /* request to closing valves, half a cycle included */
 #define STOP_HEIGHT_M 20.0
-#define MORE_THROTTLE 0.6        /* more than a pair is started when all of them need this */
+#define MORE_THROTTLE 0.57       /* a pair relieves or joins a running engine when all that then run need this */
 #define URGENT_S 0.4             /* start at the latest this long before the last chance */
 
 double fsw_guid_need_start(const fsw_guid_t *g, const fsw_law_params_t *m, int32_t n_new, int32_t n_drop, double guess,
@@ -91,7 +91,7 @@ static double recover(fsw_guid_t *g, const fsw_law_params_t *m)
     if (four < need) group = 4, need = four;
   }
   int32_t total = g->lit - drop + group;
-  double start = total == 1 ? g->p->plan_throttle : (total > 2 ? MORE_THROTTLE : g->p->pair_throttle);
+  double start = total == 1 ? g->p->plan_throttle : (g->lit > 0 ? MORE_THROTTLE : g->p->pair_throttle);
   double down = -g->nav->v_bl_l[2], last = fsw_guid_last_chance(s, total, down);
   int32_t urgent = g->lit == 0 && down > 8.0 && g->nav->r_bl_l[2] < last + URGENT_S * down;
   fsw_guid_request(g, need >= start || urgent ? total : g->lit);

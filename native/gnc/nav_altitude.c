@@ -145,6 +145,7 @@ int32_t fsw_nav_on_radalt(fsw_nav_state_t *s, const fsw_nav_params_t *p, uint32_
   fsw_nav_batch_fuse(s, &b);
   fsw_nav_inject(s);
   nav_src_accepted(s, c);
+  s->t_height_ns = s->f.t_ns;
   nav_src_announce(s, c, SRC_RADALT + k, ANNOUNCED_USED, z->range_m, ev);
   return 1;
 }
@@ -160,33 +161,53 @@ double fsw_nav_pressure_height(double p_pa)
   return 11000.0 - 6341.62 * fsw_log(p / p11);
 }
 
-/* Height above the ellipsoid's neighbourhood of the site plane: h = u (r - p_pad) + site height + b_baro. */
+static bool usable_baro(const fsw_nav_state_t *s, const fsw_nav_params_t *p, fsw_nav_source_t *c, const fsw_baro_t *z)
+{
+  if (!(p->baro_sigma_m > 0.0) || z->valid == 0 || !(z->p_pa > 5500.0 && z->p_pa < 120000.0)) return false;
+  if (!nav_src_in_time(s, z->t_valid_ns, 0.3) || nav_src_duplicate(c, z->seq)) return false;
+  return fsw_v3_dot(s->f.v_e, s->f.v_e) <= p->baro_speed_max_m_s * p->baro_speed_max_m_s;
+}
+
+/* h = u (r - p_pad) + height of the site + b_baro. */
+static bool baro_batch(const fsw_nav_state_t *s, const fsw_nav_params_t *p, const fsw_baro_t *z, fsw_nav_batch_t *b)
+{
+  fsw_nav_past_t x;
+  double d[3];
+  const double *up = s->c_le + 6;
+  if (fsw_nav_past(s, z->t_valid_ns, &x) != 0) return false;
+  for (int i = 0; i < 3; i++) d[i] = x.r_e[i] - s->site_e[i];
+  __builtin_memset(b->h[0], 0, sizeof b->h[0]);
+  fsw_v3_copy(up, b->h[0]);
+  fsw_v3_scale(-(double)(s->f.t_ns - z->t_valid_ns) * 1e-9, up, b->h[0] + 3);
+  b->h[0][FSW_NAV_BBARO] = 1.0;
+  b->nu[0] = fsw_nav_pressure_height(z->p_pa) - fsw_v3_dot(up, d) - p->site_height_m - s->f.b_baro;
+  b->r[0] = p->baro_sigma_m * p->baro_sigma_m;
+  b->n = 1;
+  return true;
+}
+
 int32_t fsw_nav_on_baro(fsw_nav_state_t *s, const fsw_nav_params_t *p, const fsw_baro_t *z, fsw_events_t *ev)
 {
   fsw_nav_source_t *c = &s->src[SRC_BARO];
-  fsw_nav_past_t x;
   fsw_nav_batch_t b;
-  double d[3];
-  (void)ev;
-  if (!(p->baro_sigma_m > 0.0) || z->valid == 0 || !(z->p_pa > 5500.0 && z->p_pa < 120000.0)) return -1;
-  if (!nav_src_in_time(s, z->t_valid_ns, 0.3) || nav_src_duplicate(c, z->seq)) return -1;
-  if (fsw_v3_dot(s->f.v_e, s->f.v_e) > p->baro_speed_max_m_s * p->baro_speed_max_m_s) return -1;
-  if (fsw_nav_past(s, z->t_valid_ns, &x) != 0) return -1;
-  c->t_valid_ns = z->t_valid_ns;
+  if (!usable_baro(s, p, c, z)) return -1;
   fsw_nav_update_covariance(s, p);
-  const double *up = s->c_le + 6;
-  for (int i = 0; i < 3; i++) d[i] = x.r_e[i] - s->site_e[i];
-  __builtin_memset(b.h[0], 0, sizeof b.h[0]);
-  fsw_v3_copy(up, b.h[0]);
-  fsw_v3_scale(-(double)(s->f.t_ns - z->t_valid_ns) * 1e-9, up, b.h[0] + 3);
-  b.h[0][FSW_NAV_BBARO] = 1.0;
-  b.nu[0] = fsw_nav_pressure_height(z->p_pa) - fsw_v3_dot(up, d) - p->site_height_m - s->f.b_baro;
-  b.r[0] = p->baro_sigma_m * p->baro_sigma_m;
-  b.n = 1;
+  if (!baro_batch(s, p, z, &b)) return -1;
+  c->t_valid_ns = z->t_valid_ns;
   fsw_nav_batch_test(&s->f, &b);
   if (!(b.nis <= p->nav_gate_sigma * p->nav_gate_sigma)) {
-    s->rejected++;
-    return 0;
+    double res[3] = {b.nu[0], 0.0, 0.0};
+    double sigma[3] = {p->baro_sigma_m, 1.0, 1.0};
+    nav_src_note_reject(s, c, res, sigma, 0.0, 0.0);
+    bool alone = s->f.t_ns - s->t_height_ns > LOST_NS; /* nothing else knows the height */
+    if (!alone || !nav_src_on_probation(s, c)) {
+      s->rejected++;
+      return 0;
+    }
+    fsw_nav_open(&s->f, 0, s->c_le + 6, res[0] * res[0]);
+    fsw_nav_open(&s->f, 3, s->c_le + 6, 0.25 * res[0] * res[0]);
+    s->resets++;
+    nav_src_say(ev, s, FSW_EVENT_NAV_RESET, SRC_BARO, res[0], 0.0);
   }
   c->used = 1;
   fsw_nav_batch_fuse(s, &b);

@@ -120,6 +120,7 @@ void fsw_nav_init(fsw_nav_state_t *s, const fsw_nav_params_t *p)
   s->t_start_ns = fsw_floor_i64(fsw_clamp(p->nav_init_t_s, 0.0, 1e6) * 1e9 + 0.5);
   s->f.t_ns = s->t_start_ns;
   s->t_fix_ns = s->t_start_ns;
+  s->t_height_ns = s->t_start_ns;
   for (uint32_t k = 0; k < FSW_NAV_SOURCES; k++) {
     s->src[k].t_valid_ns = -1;
     s->src[k].t_accept_ns = -1;

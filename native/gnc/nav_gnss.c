@@ -215,6 +215,7 @@ int32_t fsw_nav_on_gnss(fsw_nav_state_t *s, const fsw_nav_params_t *p, uint32_t 
   fsw_nav_inject(s);
   nav_src_accepted(s, c);
   if (pos.n > 0U) s->t_fix_ns = s->f.t_ns;
+  if (stated(z->sigma_r_m[2])) s->t_height_ns = s->f.t_ns;
   nav_src_announce(s, c, k, 1, 0.0, ev);
   return 1;
 }

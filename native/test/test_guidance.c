@@ -62,6 +62,7 @@ static fsw_guidance_params_t params(void)
   if (getenv("FT")) p.flare_throttle = atof(getenv("FT"));
   if (getenv("GAIN")) p.aero_gain = atof(getenv("GAIN"));
   if (getenv("AL")) p.attitude_lag_s = atof(getenv("AL"));
+  if (getenv("RT")) p.reach_tan = atof(getenv("RT"));
   if (getenv("CL")) p.cl_alpha_1_rad = atof(getenv("CL"));
 #endif
   return p;

@@ -4,7 +4,7 @@
 /* Interval and share in it; ends held. */
 static uint32_t locate(const double *bp, uint32_t n, double x, double *share)
 {
-    uint32_t i = 0;
+    uint32_t i = n > 3u && x >= bp[n / 2u] ? n / 2u : 0u;
     while (i + 2u < n && x >= bp[i + 1u]) i++;
     if (n < 2u) {
         *share = 0.0;
@@ -55,7 +55,7 @@ static void prepare_fins(const fsw_world_t *s, const fsw_world_params_t *p, fsw_
         sum += d;
         most = fsw_max(most, fsw_abs(d));
     }
-    for (int i = 0; i < 6; i++) c->fin_pair[i] = s->fin_pair[i];
+    for (int i = 0; i < 6; i += 2) store2(c->fin_pair + i, load2(s->fin_pair + i));
     c->fin_pair[6] = sd;
     c->fin_pair[7] = -cd;
     c->fin_sum = sum;

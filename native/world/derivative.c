@@ -71,7 +71,7 @@ static inline void slosh(const fsw_step_t *restrict c, const double *restrict y,
     pair pull[2];
     for (int i = 0; i < 2; i++) {
         pair d = load2(y + Y_D + 2 * i), v = load2(y + Y_S + 2 * i);
-        pull[i] = -c->slosh_w2[i] * d - c->slosh_c[i] * v;
+        pull[i] = c->slosh_w2[i] * d + c->slosh_c[i] * v;
         force -= c->slosh_m[i] * pull[i];
         twist += c->slosh_f[i] * d - c->slosh_ml[i] * pull[i]; /* the displaced mass is carried along the axis off centre */
         store2(dy + Y_D + 2 * i, v);
@@ -87,25 +87,49 @@ static inline double row(double rx, pair ryz, double x, pair yz)
     return rx * x + (t[0] + t[1]);
 }
 
-void fsw_world_derivative(const fsw_step_t *restrict c, const double *restrict y, double *restrict dy, fsw_stage_t *restrict e)
+typedef struct { /* rows of the rotation from b to e: x part, (y, z) part */
+    double r0, r3, r6;
+    pair m0, m1, m2;
+} rows;
+
+static inline rows rotation(const double *restrict q)
 {
-    double q0 = y[Y_Q], q1 = y[Y_Q + 1], q2 = y[Y_Q + 2], q3 = y[Y_Q + 3];
+    double x2 = q[1] + q[1], y2 = q[2] + q[2], z2 = q[3] + q[3];
+    double wx = q[0] * x2, wy = q[0] * y2, wz = q[0] * z2, xx = q[1] * x2, xy = q[1] * y2, xz = q[1] * z2;
+    double yy = q[2] * y2, yz = q[2] * z2, zz = q[3] * z2;
+    rows m;
+    m.r0 = 1.0 - (yy + zz);
+    m.r3 = xy + wz;
+    m.r6 = xz - wy;
+    m.m0 = (pair){xy - wz, xz + wy};
+    m.m1 = (pair){1.0 - (xx + zz), yz - wx};
+    m.m2 = (pair){yz + wx, 1.0 - (xx + yy)};
+    return m;
+}
+
+/* Half of q times the rate relative to the Earth; hx, h: half the rate. */
+static inline void attitude_rate(const double *restrict q, double hx, pair h, double *restrict dq)
+{
+    double q0 = q[0], q1 = q[1], q2 = q[2], q3 = q[3];
+    dq[0] = -q1 * hx - q2 * h[0] - q3 * h[1];
+    dq[1] = q0 * hx + q2 * h[1] - q3 * h[0];
+    dq[2] = q0 * h[0] + q3 * hx - q1 * h[1];
+    dq[3] = q0 * h[1] + q1 * h[0] - q2 * hx;
+}
+
+void fsw_world_derivative(const fsw_step_t *restrict c, double rho, const double *restrict y, double *restrict dy,
+                          fsw_stage_t *restrict e)
+{
     double vx = y[Y_V], vy = y[Y_V + 1], vz = y[Y_V + 2];
     double wx = y[Y_W];
     pair w = load2(y + Y_W + 1);
-    double x2 = q1 + q1, y2 = q2 + q2, z2 = q3 + q3;
-    double p1 = q0 * x2, p2 = q0 * y2, p3 = q0 * z2, xx = q1 * x2, xy = q1 * y2, xz = q1 * z2;
-    double yy = q2 * y2, yz = q2 * z2, zz = q3 * z2;
-    double r0 = 1.0 - (yy + zz), r3 = xy + p3, r6 = xz - p2; /* rows of b to e: x part, (y, z) part */
-    pair m0 = {xy - p3, xz + p2}, m1 = {1.0 - (xx + zz), yz - p1}, m2 = {yz + p1, 1.0 - (xx + yy)};
+    rows m = rotation(y + Y_Q);
     double ax = vx - c->wind_e[0], ay = vy - c->wind_e[1], az = vz - c->wind_e[2];
-    double air_x = r0 * ax + r3 * ay + r6 * az;
-    pair air = ax * m0 + ay * m1 + az * m2;
-    double wrx = wx - c->rate * r6; /* rate relative to the Earth */
-    pair wr = w - c->rate * m2;
+    double air_x = m.r0 * ax + m.r3 * ay + m.r6 * az;
+    pair air = ax * m.m0 + ay * m.m1 + az * m.m2;
+    double wrx = wx - c->rate * m.r6; /* rate relative to the Earth */
+    pair wr = w - c->rate * m.m2;
     pair wt = {wr[1], -wr[0]};
-    double dh = c->up_e[0] * (y[0] - c->ref_e[0]) + c->up_e[1] * (y[1] - c->ref_e[1]) + c->up_e[2] * (y[2] - c->ref_e[2]);
-    double rho = c->rho * (1.0 - dh * c->inv_scale);
     load l = body_forces(c, rho, air_x, air, wrx, wt);
     if (c->n_fins > 0u) fin_forces(c, rho, air_x, air, wrx, wt, &l);
     e->aero_b[0] = l.force_x;
@@ -115,7 +139,7 @@ void fsw_world_derivative(const fsw_step_t *restrict c, const double *restrict y
     l.roll += c->moment[0];
     l.twist += load2(c->twist) + c->jet * wt;
     if (c->legs_on) {
-        double r[9] = {r0, m0[0], m0[1], r3, m1[0], m1[1], r6, m2[0], m2[1]}, rate[3] = {wrx, wr[0], wr[1]};
+        double r[9] = {m.r0, m.m0[0], m.m0[1], m.r3, m.m1[0], m.m1[1], m.r6, m.m2[0], m.m2[1]}, rate[3] = {wrx, wr[0], wr[1]};
         legs(c, y, r, rate, &l, e);
     }
     e->roll = l.roll;
@@ -135,15 +159,10 @@ void fsw_world_derivative(const fsw_step_t *restrict c, const double *restrict y
     dy[0] = vx;
     dy[1] = vy;
     dy[2] = vz;
-    dy[Y_V] = row(r0, m0, fx, a) + (c->g_e[0] + c->coriolis * vy);
-    dy[Y_V + 1] = row(r3, m1, fx, a) + (c->g_e[1] - c->coriolis * vx);
-    dy[Y_V + 2] = row(r6, m2, fx, a) + c->g_e[2];
-    double hx = 0.5 * wrx;
-    pair h = 0.5 * wr;
-    dy[Y_Q] = -q1 * hx - q2 * h[0] - q3 * h[1];
-    dy[Y_Q + 1] = q0 * hx + q2 * h[1] - q3 * h[0];
-    dy[Y_Q + 2] = q0 * h[0] + q3 * hx - q1 * h[1];
-    dy[Y_Q + 3] = q0 * h[1] + q1 * h[0] - q2 * hx;
+    dy[Y_V] = row(m.r0, m.m0, fx, a) + (c->g_e[0] + c->coriolis * vy);
+    dy[Y_V + 1] = row(m.r3, m.m1, fx, a) + (c->g_e[1] - c->coriolis * vx);
+    dy[Y_V + 2] = row(m.r6, m.m2, fx, a) + c->g_e[2];
+    attitude_rate(y + Y_Q, 0.5 * wrx, 0.5 * wr, dy + Y_Q);
     dy[Y_W] = (l.roll - c->gyro_x * cross[0]) * c->inv_ixx;
     dy[Y_W + 1] = -turn[1];
     dy[Y_W + 2] = turn[0];

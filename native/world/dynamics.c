@@ -3,6 +3,7 @@
 
 #define NOT_FINITE (-1)
 #define SHAPE_PERIOD 10
+#define CHILL_PERIOD 20
 
 enum { IN_FAULTS, IN_TVC, IN_FINS, IN_RCS };
 
@@ -75,11 +76,11 @@ static void integrate(fsw_world_t *s, const fsw_step_t *c, double dt, fsw_stage_
     static const double H[3] = {0.5, 0.5, 1.0}, W[3] = {2.0, 2.0, 1.0};
     double y[Y_N], k[4][Y_N];
     double w = dt * (1.0 / 6.0);
-    fsw_world_derivative(c, s->y, k[0], e);
+    fsw_world_derivative(c, c->rho[0], s->y, k[0], e);
     pair t0 = load2(s->y + Y_W), t1 = load2(s->y + Y_W + 2), v0 = load2(e->f_b), v1 = load2(e->f_b + 2);
     for (int n = 0; n < 3; n++) {
         argument(c->slosh_on, s->y, H[n] * dt, k[n], y);
-        fsw_world_derivative(c, y, k[n + 1], e);
+        fsw_world_derivative(c, c->rho[n < 2 ? 1 : 2], y, k[n + 1], e);
         t0 += W[n] * load2(y + Y_W);
         t1 += W[n] * load2(y + Y_W + 2);
         v0 += W[n] * load2(e->f_b);
@@ -129,9 +130,7 @@ static void lie(fsw_world_t *s, const fsw_world_params_t *p, double dt, double d
 
 static int32_t finite(const double *y)
 {
-    double sum = 0.0;
-    for (int i = 0; i < Y_D; i++) sum += y[i];
-    return fsw_isfinite(sum);
+    return fsw_isfinite(y[Y_R] + y[Y_V] + y[Y_Q] + y[Y_W]); /* what is wrong in one number is in all one step later */
 }
 
 static void advance(fsw_world_t *s, const fsw_world_params_t *p, const fsw_io_t *io, fsw_step_t *c, fsw_stage_t *e, double dtheta_b[4],
@@ -141,13 +140,12 @@ static void advance(fsw_world_t *s, const fsw_world_params_t *p, const fsw_io_t 
     take_inputs(s, p, io);
     fsw_world_engines_update(s, p, io, dt);
     if (s->flow_kg_s > 0.0) use_propellant(s, p, io->tick);
-    if (io->tick % 5 == 0) fsw_world_chill(s, p, 5.0 * dt);
+    if (io->tick % CHILL_PERIOD == 0) fsw_world_chill(s, p, CHILL_PERIOD * dt);
     fsw_world_fins_update(s, p, dt);
     fsw_world_prepare(s, p, io, dt, c);
     fsw_origin_t before;
     if (c->legs_on) fsw_world_origin(s, &before);
     integrate(s, c, dt, e, dtheta_b, dv_b);
-    if (s->slosh_on) fsw_world_limit_slosh(s, p);
     s->outcome.peak_axial_g = fsw_max(s->outcome.peak_axial_g, fsw_abs(s->f_b[0]) / G0);
     s->contact_mask = 0;
     if (c->legs_on) fsw_world_outcome(s, p, io->t_ns, dt, e->depth_m, &before);
@@ -160,7 +158,7 @@ static void look(fsw_world_t *s, const fsw_world_params_t *p, const fsw_io_t *io
     double k[Y_N];
     take_inputs(s, p, io);
     fsw_world_prepare(s, p, io, 0.0, c);
-    fsw_world_derivative(c, s->y, k, e);
+    fsw_world_derivative(c, c->rho[0], s->y, k, e);
     copy3(e->f_b, s->f_b);
     copy3(k + Y_W, s->alpha_b);
     s->outcome_changed = 1;

@@ -226,6 +226,8 @@ static inline void small_sincos(double x, double *s, double *c)
 void fsw_world_engines_thrust(const fsw_world_t *s, fsw_step_t *c)
 {
     const fsw_world_params_t *p = c->p;
+    c->jet = 0.0;
+    if (s->active_mask == 0u) return;
     for (uint32_t k = 0; s->active_mask >> k != 0u; k++) {
         const fsw_world_engine_t *e = &s->engine[k];
         if (!(e->thrust_n > 0.0) && !(e->spike_s > 0.0)) continue;

@@ -20,9 +20,9 @@ typedef struct {
     double gyro_x, gyro[2]; /* kg m2, differences: zz - yy; yy - xx, zz - xx */
     double rate, coriolis; /* rad/s, Earth, and twice that */
     double g_e[3];        /* gravitation + centrifugal, middle of the step */
-    double ref_e[3];      /* where density and wind hold */
+    double ref_e[3];      /* the place predicted for the middle */
     double up_e[3];       /* normal of the ellipsoid there */
-    double rho, inv_scale;
+    double rho[3];        /* kg/m3, beginning, middle, end */
     double wind_e[3];
     double drag_area;     /* m2, CD S with scale and plume */
     double lift_area;     /* m2, CL S / sin alpha */
@@ -182,10 +182,10 @@ int32_t fsw_world_legs_near(const fsw_world_params_t *p, double height_m, double
 void fsw_world_outcome(fsw_world_t *s, const fsw_world_params_t *p, int64_t t_ns, double dt, const double depth_m[4],
                        const fsw_origin_t *before);
 /* derivative.c */
-void fsw_world_derivative(const fsw_step_t *restrict c, const double *restrict y, double *restrict dy, fsw_stage_t *restrict e);
+void fsw_world_derivative(const fsw_step_t *restrict c, double rho, const double *restrict y, double *restrict dy,
+                          fsw_stage_t *restrict e);
 /* prepare.c */
 void fsw_world_prepare(fsw_world_t *s, const fsw_world_params_t *p, const fsw_io_t *io, double dt, fsw_step_t *c);
-void fsw_world_limit_slosh(fsw_world_t *s, const fsw_world_params_t *p);
 /* publish.c */
 void fsw_world_origin(const fsw_world_t *s, fsw_origin_t *o);
 void fsw_world_publish(const fsw_world_t *s, const fsw_world_params_t *p, fsw_io_t *io, const fsw_step_t *c, const fsw_stage_t *e,

@@ -15,22 +15,38 @@ static void invert(double m, double ml, double inertia, int plane, fsw_step_t *c
     c->inv22[plane] = m * k;
 }
 
-static void prepare_slosh(const fsw_world_t *s, const fsw_world_params_t *p, fsw_step_t *c)
+/* A wall stops the liquid: no further out than 0.4 of the radius. d2: square of the displacement d, v: its rate. */
+static void stop_at_wall(double limit, double d2, double *d, double *v)
+{
+    double k = limit / fsw_sqrt(d2);
+    d[0] *= k;
+    d[1] *= k;
+    double out = (d[0] * v[0] + d[1] * v[1]) / (limit * limit);
+    if (!(out > 0.0)) return;
+    v[0] -= out * d[0];
+    v[1] -= out * d[1];
+}
+
+static void prepare_slosh(fsw_world_t *s, const fsw_world_params_t *p, fsw_step_t *c)
 {
     double kg[2] = {s->ox_kg, s->fuel_kg}, x[2] = {s->ox_x_m, s->fuel_x_m};
     double axial = fsw_max(s->f_b[0], 0.0);
     double sm = 0.0, sml = 0.0, smll = 0.0;
-    double inv_limit2 = 1.0 / (SLOSH_LIMIT * SLOSH_LIMIT * p->tank_radius_m * p->tank_radius_m);
+    double limit = SLOSH_LIMIT * p->tank_radius_m;
+    double inv_limit2 = 1.0 / (limit * limit);
     for (int i = 0; i < 2; i++) {
-        const double *d = s->y + Y_D + 2 * i;
+        double *d = s->y + Y_D + 2 * i;
+        double d2 = d[0] * d[0] + d[1] * d[1];
+        if (d2 > limit * limit) stop_at_wall(limit, d2, d, s->y + Y_S + 2 * i);
         double m = p->slosh_mass_share * kg[i];
         double l = x[i] - s->cm_x_m;
         c->slosh_m[i] = m;
         c->slosh_l[i] = l;
         c->slosh_ml[i] = m * l;
-        c->slosh_w2[i] = s->slosh_k_1_m[i] * axial;
-        double damping = p->slosh_damping + 0.3 * (d[0] * d[0] + d[1] * d[1]) * inv_limit2;
-        c->slosh_c[i] = 2.0 * damping * fsw_sqrt(c->slosh_w2[i]);
+        double w2 = s->slosh_k_1_m[i] * axial;
+        c->slosh_w2[i] = -w2;
+        double damping = p->slosh_damping + 0.3 * fsw_min(d2 * inv_limit2, 1.0);
+        c->slosh_c[i] = -2.0 * damping * fsw_sqrt(w2);
         c->slosh_f[i] = m * s->f_b[0];
         sm += m;
         sml += m * l;
@@ -56,8 +72,7 @@ static double place_air(fsw_world_t *s, const fsw_earth_t *earth, fsw_step_t *c)
     copy3(s->air_up_e, c->up_e);
     double x = dh * s->air.inv_scale_1_m;
     double y = dh * s->air.dp_pa_m / s->air.p_pa;
-    c->rho = s->rho_kg_m3 = s->air.rho_kg_m3 * (1.0 - x + 0.5 * x * x);
-    c->inv_scale = s->air.inv_scale_1_m;
+    s->rho_kg_m3 = s->air.rho_kg_m3 * (1.0 - x + 0.5 * x * x);
     s->p_pa = s->air.p_pa * (1.0 + y + 0.5 * y * y);
     return s->air_h_m + dh;
 }
@@ -86,7 +101,12 @@ static void prepare_place(fsw_world_t *s, const fsw_world_params_t *p, const fsw
     c->g_e[0] += w2 * c->ref_e[0];
     c->g_e[1] += w2 * c->ref_e[1];
     double height = place_air(s, &earth, c);
-    s->p_pa += s->air.dp_pa_m * 0.5 * dt * dot3(c->up_e, v_e); /* at the end of the step */
+    double climb = 0.5 * dt * dot3(c->up_e, v_e); /* in half a step */
+    double thins = climb * s->air.inv_scale_1_m;
+    c->rho[0] = s->rho_kg_m3 * (1.0 + thins);
+    c->rho[1] = s->rho_kg_m3;
+    c->rho[2] = s->rho_kg_m3 * (1.0 - thins);
+    s->p_pa += s->air.dp_pa_m * climb; /* at the end of the step */
     place_wind(s, p, io, height - p->site_height_m, speed, dt, c);
     if (io->tick % AERO_PERIOD == 0 || s->started < 2u) {
         double air_e[3], air_b[3];
@@ -142,23 +162,4 @@ void fsw_world_prepare(fsw_world_t *s, const fsw_world_params_t *p, const fsw_io
         c->inv22[1] = 1.0 / c->inertia[1];
     }
     if (c->legs_on) prepare_legs(s, p, c);
-}
-
-/* A wall stops the liquid: no further out than 0.4 of the radius. */
-void fsw_world_limit_slosh(fsw_world_t *s, const fsw_world_params_t *p)
-{
-    double limit = SLOSH_LIMIT * p->tank_radius_m;
-    for (int i = 0; i < 2; i++) {
-        double *d = s->y + Y_D + 2 * i, *v = s->y + Y_S + 2 * i;
-        double d2 = d[0] * d[0] + d[1] * d[1];
-        if (!(d2 > limit * limit)) continue;
-        double k = limit / fsw_sqrt(d2);
-        d[0] *= k;
-        d[1] *= k;
-        double out = (d[0] * v[0] + d[1] * v[1]) / (limit * limit);
-        if (out > 0.0) {
-            v[0] -= out * d[0];
-            v[1] -= out * d[1];
-        }
-    }
 }

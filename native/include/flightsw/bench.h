@@ -20,6 +20,15 @@ typedef struct {
   uint32_t size;            /* payload */
 } fsw_link_t;
 
+typedef struct { /* a link as the host sees it */
+  uint8_t *ring;            /* payloads of its source topic, in the link image */
+  uint8_t *dst;             /* fsw_topic_head_t of its destination, the payload follows */
+  uint32_t size;
+  uint32_t stride;          /* of the ring */
+  uint32_t depth;           /* of the ring */
+  uint32_t latency;         /* ticks */
+} fsw_link_rt_t;
+
 typedef struct { /* messages of a recording or of a log, fed in through the gate: ticks ascending */
   const int64_t *ticks;
   const uint16_t *nodes;
@@ -43,13 +52,14 @@ typedef struct { /* stop when an unsigned field of `width` bytes, or a double wi
 typedef struct fsw_bench {
   fsw_node_t *nodes;
   const fsw_link_t *links;
-  uint8_t *link_image;      /* due lists, then slots */
+  uint8_t *link_image;      /* due lists, then rings of payloads */
   uint32_t link_image_size;
   uint32_t n_nodes;
   uint32_t n_links;
-  uint32_t max_latency;
-  uint32_t off_slots;
-  uint32_t *slot_offset;    /* per link, into link_image */
+  uint32_t due_stride;      /* bytes of one due list */
+  uint32_t pad1;
+  int64_t due_mask;         /* number of due lists - 1 */
+  fsw_link_rt_t *links_rt;
   uint16_t *link_of_topic;  /* link indices sorted by source node and topic */
   int64_t tick;
   uint32_t worst_bytes;     /* greatest record volume of one tick */

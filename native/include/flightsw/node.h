@@ -123,6 +123,9 @@ typedef struct fsw_node {
   uint32_t n_topics;
   uint32_t n_runs;
   uint32_t index;           /* in its bench */
+  uint32_t slot;            /* slot_tick modulo hyperperiod */
+  uint32_t pad0;
+  int64_t slot_tick;
   int64_t base_tick_ns;
   uint64_t blob_hash;
   fsw_bound_task_t *tasks;

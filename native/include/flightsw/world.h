@@ -8,7 +8,7 @@
  * INTEGRATION  Classical RK4, one step per period of the task, quaternion normalised once per step. Once per step, at the
  * position predicted for its middle: gravity + centrifugal force, air density and its gradient, wind; thrust, valves, actuators
  * and mass also change once per step, aero coefficients every fourth. In the four stages: velocity and attitude dependent
- * forces (Coriolis, drag, lift, fins, damping), density along the gradient, gyroscopic terms, slosh, ground contact.
+ * forces (Coriolis, drag, lift, fins, damping), density at the predicted place, gyroscopic terms, slosh, ground contact.
  * Freezing gravity at the middle costs 1e-13 m per step at 300 m/s. At tick 0 the initial state is published; tick n publishes
  * t = n dt.
  *
