@@ -5,10 +5,11 @@ This is the runtime under a bench and under a replay. A single node is a graph w
 
 from __future__ import annotations
 
+import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from flightsw._native import digest, ffi, lib
 from flightsw.errors import ConfigError, FlightswError, StepError
 from flightsw.messages import MessageType
 from flightsw.schedule import CompiledNode
-from flightsw.tasks import bind_python, take_failure, unbind_python
+from flightsw.tasks import bind_python, keep_failure, take_failure, unbind_python
 
 _REASONS = {-1: "not a load blob", -2: "a load blob of another version", -3: "bytes differ from their hash", -4: "truncated",
             -5: "a task is not linked in", -6: "a task has another layout here", -7: "message definitions differ",
@@ -42,6 +43,22 @@ class Snapshot:
     tick: int
     images: Mapping[str, bytes]
     links: bytes
+
+
+class Remote(Protocol):
+    """What runs nodes elsewhere (hil.remote). Whatever a method raises comes out of `Graph.run`, `snapshot` or `restore`."""
+
+    def begin(self, tick: int) -> None:
+        """Inputs of this tick lie in the mirrors: send them."""
+
+    def end(self, tick: int, node: int) -> None:
+        """Publish what a node wrote in this tick."""
+
+    def fetch(self) -> None:
+        """Bring the images of the mirrors up to date."""
+
+    def send(self) -> None:
+        """Put the images of the mirrors in place over there."""
 
 
 class NodeView:
@@ -123,6 +140,8 @@ class Graph:
             raise ConfigError.one("links", "", f"cannot be joined: {_REASONS[rc]}")
         self._keep.append(memory)
         self._link_image = np.frombuffer(ffi.buffer(self.bench.link_image, self.bench.link_image_size), np.uint8)
+        self._remote: Remote | None = None
+        self._feed_ticks = np.zeros(0, np.int64)
 
     def _load(self, k: int, node: CompiledNode, messages: Mapping[str, MessageType], seed: int) -> None:
         blob = ffi.new("uint64_t[]", -(-len(node.blob) // 8))
@@ -157,7 +176,11 @@ class Graph:
 
         Raises StepError when a task fails, and whatever a Python task raised.
         """
-        rc = lib.fsw_bench_run(self.bench, until_tick)
+        outer, _RUNNING.remote = getattr(_RUNNING, "remote", None), self._remote
+        try:
+            rc = lib.fsw_bench_run(self.bench, until_tick)
+        finally:
+            _RUNNING.remote = outer
         if rc >= 0:
             return int(rc)
         failure = take_failure()
@@ -181,8 +204,36 @@ class Graph:
         s.width = 9 if dtype == np.dtype("f8") else dtype.itemsize
         s.value, s.hold_ticks, s.held = equals, hold_ticks, 0
 
+    def set_remote(self, names: Collection[str], remote: Remote) -> None:
+        """These nodes run elsewhere and are mirrored here: `remote` carries their inputs out and their writes and images in."""
+        flags = ffi.new("uint8_t[]", [int(c.name in names) for c in self.compiled])
+        self._keep.append(flags)
+        self._remote = remote
+        self.bench.remote, self.bench.remote_begin, self.bench.remote_end = flags, lib.fsw_py_remote_begin, lib.fsw_py_remote_end
+
+    def set_feed(self, ends: Sequence[tuple[str, str]], ticks: np.ndarray[Any, Any], which: np.ndarray[Any, Any],
+                 offsets: np.ndarray[Any, Any], payload: np.ndarray[Any, Any]) -> None:
+        """Put recorded messages through the input gate, message i at the start of tick ticks[i].
+
+        ends: (node, topic) that are fed. ticks: int64, ascending. which: index into `ends` per message. offsets: byte offset of each
+        message in `payload` (uint8), of the size of its topic.
+        """
+        names = [c.name for c in self.compiled]
+        nodes = np.array([names.index(n) for n, _ in ends], np.uint16)[which]
+        topics = np.array([self.compiled[names.index(n)].topic_index(t) for n, t in ends], np.uint16)[which]
+        columns = [("int64_t[]", np.ascontiguousarray(ticks, np.int64)), ("uint16_t[]", nodes), ("uint16_t[]", topics),
+                   ("uint64_t[]", np.ascontiguousarray(offsets, np.uint64)), ("uint8_t[]", payload)]
+        held = [ffi.from_buffer(kind, data) for kind, data in columns]
+        self._keep.append((columns, held))
+        self._feed_ticks = columns[0][1]
+        f = self.bench.feed
+        f.ticks, f.nodes, f.topics, f.offsets, f.payload = held
+        f.count, f.next = len(ticks), int(np.searchsorted(self._feed_ticks, self.tick))
+
     def snapshot(self) -> Snapshot:
         """Copy of all images."""
+        if self._remote is not None:
+            self._remote.fetch()
         return Snapshot(self.tick, {n: v.image.tobytes() for n, v in self.nodes.items()}, self._link_image.tobytes())
 
     def restore(self, snap: Snapshot) -> None:
@@ -195,9 +246,15 @@ class Graph:
             view.image[:] = np.frombuffer(snap.images[name], np.uint8)
         self._link_image[:] = np.frombuffer(snap.links, np.uint8)
         self.bench.tick, self.bench.stop.held = snap.tick, 0
+        if len(self._feed_ticks):
+            self.bench.feed.next = int(np.searchsorted(self._feed_ticks, snap.tick))
+        if self._remote is not None:
+            self._remote.send()
 
     def digests(self) -> dict[str, int]:
         """Image digest of every node."""
+        if self._remote is not None:
+            self._remote.fetch()
         return {n: v.digest() for n, v in self.nodes.items()}
 
     def attach_recorder(self, recorder: Any, channels: Mapping[tuple[str, str], tuple[int, int]]) -> None:
@@ -215,3 +272,16 @@ def _unbind(handles: list[int]) -> None:
         unbind_python(h)
 
 
+_RUNNING = threading.local()  # .remote: of the graph that runs in this thread
+
+
+@ffi.def_extern(error=-100, onerror=keep_failure)  # type: ignore[untyped-decorator]
+def fsw_py_remote_begin(tick: int) -> int:
+    _RUNNING.remote.begin(tick)
+    return 0
+
+
+@ffi.def_extern(error=-100, onerror=keep_failure)  # type: ignore[untyped-decorator]
+def fsw_py_remote_end(tick: int, node: int) -> int:
+    _RUNNING.remote.end(tick, node)
+    return 0

@@ -116,8 +116,8 @@ def _flight_computers(log: Log) -> list[str]:
     run = log.metadata.get("run", {})
     names: list[str] = []
     try:
-        if "flight_computers" in run:
-            text = run["flight_computers"]
+        text = run.get("flight_computers", "")
+        if text:
             names = json.loads(text) if text.startswith("[") else [n.strip() for n in text.split(",") if n.strip()]
         elif "roles" in run:
             names = [n for n, role in json.loads(run["roles"]).items() if role == "flight_computer"]

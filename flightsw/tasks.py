@@ -255,11 +255,12 @@ def take_failure() -> BaseException | None:
     return _FAILURE.pop() if _FAILURE else None
 
 
-def _on_error(kind: type[BaseException], value: BaseException, trace: Any) -> None:
+def keep_failure(kind: type[BaseException], value: BaseException, trace: Any) -> None:
+    """For callbacks from C: what they raise is kept for `take_failure`."""
     _FAILURE[:] = [value.with_traceback(trace)]
 
 
-@ffi.def_extern(error=-100, onerror=_on_error)  # type: ignore[untyped-decorator]
+@ffi.def_extern(error=-100, onerror=keep_failure)  # type: ignore[untyped-decorator]
 def fsw_py_step(io: Any) -> int:
     function, task_io = _RUNNING[int(_cast("uintptr_t", io))]
     function(task_io)

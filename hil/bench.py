@@ -322,7 +322,7 @@ class Flight:
     @property
     def t_s(self) -> float:
         """Mission elapsed time, s."""
-        return self.graph.tick * self.bench.base_tick_ns * 1e-9
+        return self.graph.tick * self.bench.base_tick_ns / 1e9
 
     def node(self, name: str) -> NodeView:
         """Topics, states and parameters of a node, as views. KeyError when there is none of that name."""

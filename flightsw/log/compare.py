@@ -75,7 +75,8 @@ def first_row(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> int | None:
 def field_difference(dtype: np.dtype[Any], a: bytes, b: bytes, base: int) -> tuple[str, Any, Any, str, str] | None:
     """(field, value in a, value in b, bits, bits) of the first field of `dtype`, which begins at `base`, that differs."""
     for name in dtype.names or ():
-        field, offset = (dtype.fields or {})[name][:2]
+        assert dtype.fields is not None
+        field, offset = dtype.fields[name][:2]
         scalar, shape = field.subdtype or (field, ())
         if scalar.names is not None:
             continue

@@ -27,7 +27,8 @@ def describe(dtype: np.dtype[Any] | None) -> list[str]:
         return []
     out = []
     for name in dtype.names or ():
-        field, offset = (dtype.fields or {})[name][:2]
+        assert dtype.fields is not None
+        field, offset = dtype.fields[name][:2]
         base, shape = field.subdtype or (field, ())
         kind = base.str[1:] if base.names is None else "(" + ", ".join(describe(base)) + ")"
         out.append(f"{kind}{''.join(f'[{n}]' for n in shape)} {name} at {offset}")

@@ -166,7 +166,8 @@ def parse_schema(data: Any, start: int, end: int) -> Schema:
 def parse_channel(data: Any, start: int, end: int) -> Channel:
     """Content of a Channel record."""
     c = Cursor(data, start, end)
-    out = Channel(*c.unpack("HH"), c.text(), c.text(), c.text_map())
+    number, schema = c.unpack("HH")
+    out = Channel(number, schema, c.text(), c.text(), c.text_map())
     c.done()
     return out
 

@@ -66,11 +66,21 @@ class Records:
 
     def times(self) -> np.ndarray[Any, Any]:
         """Log times, ns."""
-        return np.ndarray((len(self.data) - 7,), "V8", self.data.data, strides=(1,))[self.offsets + 15].view("<i8")
+        return _numbers(self.data, self.offsets + 15, "<i8")
 
     def sequences(self) -> np.ndarray[Any, Any]:
         """Sequence numbers."""
-        return np.ndarray((len(self.data) - 3,), "V4", self.data.data, strides=(1,))[self.offsets + 11].view("<u4")
+        return _numbers(self.data, self.offsets + 11, "<u4")
+
+
+def _numbers(data: np.ndarray[Any, Any], places: np.ndarray[Any, Any], kind: str) -> np.ndarray[Any, Any]:
+    """One number at each place of a uint8 array."""
+    width = np.dtype(kind).itemsize
+    if len(places) == 0:
+        return np.zeros(0, kind)
+    windows: np.ndarray[Any, Any] = np.ndarray((len(data) - width + 1,), f"V{width}", data.data, strides=(1,))
+    out: np.ndarray[Any, Any] = windows[places].view(kind)
+    return out
 
 
 def rows_of(data: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any], length: int) -> np.ndarray[Any, Any]:
@@ -78,12 +88,15 @@ def rows_of(data: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any], length: i
     size = length - _FROM
     if len(offsets) == 0:
         return np.zeros(0, f"V{size}")
-    return np.ndarray((len(data) - size + 1,), f"V{size}", data.data, strides=(1,))[offsets + _FROM]
+    windows: np.ndarray[Any, Any] = np.ndarray((len(data) - size + 1,), f"V{size}", data.data, strides=(1,))
+    out: np.ndarray[Any, Any] = windows[offsets + _FROM]
+    return out
 
 
 def row_dtype(message: np.dtype[Any]) -> np.dtype[Any]:
     """dtype of what `Log` returns for a message dtype: log_t_ns, log_seq, then the message's fields."""
-    fields = message.fields or {}
+    assert message.fields is not None
+    fields = message.fields
     names = list(message.names or ())
     return np.dtype({"names": ["log_t_ns", "log_seq", *names], "formats": ["<i8", "<u4", *(fields[n][0] for n in names)],
                      "offsets": [0, 8, *(_ROW + fields[n][1] for n in names)], "itemsize": _ROW + message.itemsize})
@@ -199,7 +212,8 @@ class Log:
     def _gather(self, topic: str) -> Records:
         channel = self._channels[topic]
         lengths = {c.lengths[channel.id] for c in self._found.chunks if channel.id in c.offsets}
-        parts = [c.offsets[channel.id] + base for c, base in zip(self._found.chunks, self._bases, strict=True) if channel.id in c.offsets]
+        parts = [c.offsets[channel.id] + base for c, base in zip(self._found.chunks, self._bases, strict=True)
+                 if channel.id in c.offsets]
         offsets = np.concatenate(parts) if parts else np.zeros(0, np.int64)
         return Records(channel, self._data, offsets, lengths.pop() if len(lengths) == 1 else -1)
 

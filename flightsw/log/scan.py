@@ -106,7 +106,7 @@ class _Walk:
         if at + 9 > self.size:
             raise mf.Damaged
         opcode, length = struct.unpack_from("<BQ", self.view, at)
-        start, end = at + 9, at + 9 + length
+        start, end = at + 9, int(at + 9 + length)
         if length > _LONGEST or end > self.size:
             raise mf.Damaged
         if opcode == mf.CHUNK:
@@ -290,8 +290,9 @@ def _definitions(chunk: Chunk) -> int:
 
 def _heads(records: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Opcode, length and channel of the records at these offsets."""
-    windows = np.ndarray((len(records) - 10,), "V11", records.data, strides=(1,))
-    return windows[offsets].view(_HEADS)
+    windows: np.ndarray[Any, Any] = np.ndarray((len(records) - 10,), "V11", records.data, strides=(1,))
+    heads: np.ndarray[Any, Any] = windows[offsets].view(_HEADS)
+    return heads
 
 
 def _by_index(chunk: Chunk, indexes: dict[int, list[np.ndarray[Any, Any]]], first: int) -> bool:

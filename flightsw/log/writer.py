@@ -95,7 +95,7 @@ class _Chunks:
         first = self.room - len(own)
         start = first - len(defs)
         block.data[start : self.room] = np.frombuffer(defs + own, np.uint8)
-        content = block.data[start : block.used].data
+        content: Any = block.data[start : block.used].data
         index, places, counts = message_index(
             np.concatenate(([np.uint16(CHUNK_CHANNEL)], entries["channel"])), np.concatenate(([np.uint64(start_ns)], times)),
             np.concatenate(([np.uint64(first - start)], entries["offset"].astype(np.uint64) - np.uint64(start))))

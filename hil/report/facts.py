@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -107,7 +108,7 @@ def feasibility(ctx: Context) -> Section | None:
     )
 
 
-# ---- schedule --------------------------------------------------------------------------------------------------------------------
+# ---- schedule ---------------------------------------------------------------------------------------------------------
 
 
 def _read(blob: bytes, ctype: str, offset: int, count: int) -> Array:
@@ -156,7 +157,10 @@ def schedule(ctx: Context) -> Section | None:
             load[index, tick] = tasks["budget_us"][index]
     label = [names.get(int(t["name_hash"]), names.get(int(t["type_hash"]), f"task {k}")) for k, t in enumerate(tasks)]
     peak = float(load.sum(axis=0).max())
-    text = f"Tasks of every node as flown. On {html.escape(main)} the budgets of a tick add up to at most {number(peak)} us of {number(base_ns / 1e3)} us."
+    text = (
+        f"Tasks of every node as flown. On {html.escape(main)} the budgets of a tick add up to at most {number(peak)} us "
+        f"of {number(base_ns / 1e3)} us."
+    )
     figure = stacked_bars(
         range(ticks),
         [(label[k], load[k].tolist()) for k in range(len(tasks))],
@@ -205,12 +209,12 @@ def _timing(ctx: Context) -> str:
     return ""
 
 
-# ---- facts -----------------------------------------------------------------------------------------------------------------------
+# ---- facts ------------------------------------------------------------------------------------------------------------
 
 
 def pairs(values: Mapping[Any, Any]) -> str:
     """Two-column table."""
-    return table(("", ""), [(cell(k).replace("_", " "), cell(v)) for k, v in values.items()])
+    return table(("", ""), [(cell(k), cell(v)) for k, v in values.items()])
 
 
 def commands(ctx: Context) -> list[str]:
@@ -229,6 +233,23 @@ def commands(ctx: Context) -> list[str]:
     return [*([str(fly)] if fly else []), "flightsw replay flight.mcap"]
 
 
+def _links(log: Any) -> list[tuple[str, str, str, str]]:
+    """Link entries of the bench files that flew."""
+    out = []
+    for name, data in sorted(log.attachments.items()):
+        if not name.startswith("config/") or not name.endswith(".toml"):
+            continue
+        try:
+            entries = tomllib.loads(data.decode("utf-8")).get("link", [])
+        except ValueError:
+            continue
+        for entry in entries if isinstance(entries, list) else []:
+            if isinstance(entry, Mapping):
+                ticks = number(entry.get("latency_ticks", 1))
+                out.append((cell(entry.get("from")), cell(entry.get("to")), ticks, cell(name[7:])))
+    return out
+
+
 def facts(ctx: Context) -> Section:
     """Where this run came from and how to have it again."""
     log, run = ctx.signals.log, ctx.run
@@ -237,8 +258,15 @@ def facts(ctx: Context) -> Section:
     for name in ("software", "hashes", "dispersed", "summary"):
         if isinstance(run.get(name), Mapping) and run[name]:
             parts.append(f"<details><summary>{name.capitalize()}</summary>{pairs(run[name])}</details>")
+    links = _links(log)
+    if links:
+        head = ("from", "to", "latency, ticks", "file")
+        parts.append(
+            f"<details><summary>Links and their latency ({len(links)} entries)</summary>{table(head, links)}</details>"
+        )
+    told = {"software", "schedule"} if "hashes" in run and "software" in run else set()
     for name in sorted(log.metadata):
-        if log.metadata[name]:
+        if log.metadata[name] and name not in told:
             parts.append(f"<details><summary>Log metadata: {html.escape(name)}</summary>{pairs(log.metadata[name])}</details>")
     topics = [(html.escape(t), number(float(n)), cell(log.channel(t).metadata.get("type", ""))) for t, n in log.topics.items()]
     parts.append(
@@ -251,13 +279,13 @@ def facts(ctx: Context) -> Section:
         )
     state = "complete" if log.complete else "not complete: " + "; ".join(re.sub(r"^.*?: ", "", p) for p in log.problems)
     text = (
-        f"The log holds {sum(log.topics.values())} messages and is {html.escape(state)}. Fly it again, and check that the flight software "
-        "answers bit for bit as recorded:"
+        f"The log holds {sum(log.topics.values())} messages and is {html.escape(state)}. Fly it again, and check that the "
+        "flight software answers bit for bit as recorded:"
     )
     return Section("facts", "This run", text, html=f"<pre>{html.escape(chr(10).join(commands(ctx)))}</pre>" + "".join(parts))
 
 
-# ---- topics without a section of their own -----------------------------------------------------------------------------------------
+# ---- topics without a section of their own ------------------------------------------------------------------------------
 
 
 def generic(ctx: Context) -> list[Section]:
@@ -298,7 +326,7 @@ def generic(ctx: Context) -> list[Section]:
 
 
 def _generic_rows(data: Array) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     s = stride(len(data), 20 * _GENERIC_POINTS)
     t = seconds(data)[s]
     for name in (data.dtype.names or ())[2:]:
@@ -307,8 +335,8 @@ def _generic_rows(data: Array) -> list[Row]:
             continue
         columns = values.reshape(len(values), -1)[:, :9]
         live = [k for k in range(columns.shape[1]) if columns.shape[1] == 1 or np.any(columns[:, k] != 0)]
-        label = lambda k, name=name, wide=columns.shape[1] > 1: f"{name}[{k}]" if wide else name
-        drawn = [Line(label(k), t, columns[:, k], PALETTE[k], steps=values.dtype.kind != "f") for k in live]
+        labels = [f"{name}[{k}]" if columns.shape[1] > 1 else name for k in range(columns.shape[1])]
+        drawn = [Line(labels[k], t, columns[:, k], PALETTE[k], steps=values.dtype.kind != "f") for k in live]
         if drawn and len(rows) < _GENERIC_ROWS:
             rows.append(Row(name, drawn, 84, most=_GENERIC_POINTS))
     return rows

@@ -1,4 +1,4 @@
-"""Figures as plain dictionaries in Plotly's JSON form: rows of signals over one common time axis, bars of states, a path in space.
+"""Figures as plain dictionaries in Plotly's JSON form: signals over one common time axis, bars of states, a path in space.
 
 Colours are chosen to be readable on light and dark paper; the page sets the colours of text and grid when it draws.
 """

@@ -109,8 +109,8 @@ def _verdict(ctx: Context, outcome: Array | None) -> str:
     title = str(run.get("title") or meta.get("title") or run.get("bench") or meta.get("bench") or "Flight log")
     if "outcome" not in run:
         return (
-            f'<div class="verdict"><h1>No verdict</h1><p>There is no run.json beside this log.</p><p class="title">{html.escape(title)}</p></div>'
-            + _numbers(ctx, outcome)
+            '<div class="verdict"><h1>No verdict</h1><p>There is no run.json beside this log.</p>'
+            f'<p class="title">{html.escape(title)}</p></div>' + _numbers(ctx, outcome)
         )
     word = str(run["outcome"])
     met = bool(run.get("met"))
@@ -190,11 +190,13 @@ def _plots(section: Section, figures: dict[str, Any]) -> str:
 
 def _section(section: Section, figures: dict[str, Any]) -> str:
     plots = _plots(section, figures)
-    return f'<section id="{section.ident}"><h2>{html.escape(section.title)}</h2><p>{section.text}</p>{plots}{section.html}</section>'
+    head = f'<section id="{section.ident}"><h2>{html.escape(section.title)}</h2>'
+    return f"{head}<p>{section.text}</p>{plots}{section.html}</section>"
 
 
 def _folded(section: Section, figures: dict[str, Any]) -> str:
-    return f"<details><summary>{html.escape(section.title)}</summary><p>{section.text}</p>{_plots(section, figures)}{section.html}</details>"
+    plots = _plots(section, figures)
+    return f"<details><summary>{html.escape(section.title)}</summary><p>{section.text}</p>{plots}{section.html}</details>"
 
 
 def _document(ctx: Context, links: Sequence[tuple[str, str]], body: str, figures: Mapping[str, Any]) -> str:

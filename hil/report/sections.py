@@ -74,9 +74,13 @@ class Section:
     folded: bool = False
 
 
-def number(value: float | None) -> str:
-    """Four significant digits, without exponent for everyday sizes."""
-    if value is None or not np.isfinite(value):
+def number(given: Any) -> str:
+    """Four significant digits of anything like a number, without exponent for everyday sizes; "-" for what is not one."""
+    try:
+        value = float(given)
+    except (TypeError, ValueError):
+        return "-"
+    if not np.isfinite(value):
         return "-"
     if value == 0:
         return "0"
@@ -89,7 +93,7 @@ def number(value: float | None) -> str:
 
 @dataclass(frozen=True)
 class Motion:
-    """Position and velocity of the body origin: time (s), r_l (n, 3), v_l (n, 3), q_bl (n, 4), omega (n, 3), and whose word it is."""
+    """Motion of the body origin and whose word it is: time (s), r and v in L (n, 3), q_bl (n, 4), omega_bl_b (n, 3)."""
 
     t: Array
     r: Array
@@ -149,7 +153,7 @@ def trajectory(ctx: Context) -> Section | None:
     space = space_figure([(m.source, ends, BLUE)], [p for p, _ in _points(ctx, m)])
     t_thin, _ = thin(m.t, m.r[:, 2], 1500)
     index = np.searchsorted(m.t, t_thin)
-    envelope = [
+    envelope: list[Figure] = [
         {
             "type": "scatter",
             "mode": "lines",
@@ -184,9 +188,9 @@ def trajectory(ctx: Context) -> Section | None:
         Row("position, m", [Line("east", m.t, m.r[:, 0]), Line("north", m.t, m.r[:, 1], ORANGE)], 120),
     ]
     text = (
-        f"From {number(m.r[0, 2])} m and {number(float(speed[0]))} m/s to {number(float(m.r[-1, 2]))} m and "
-        f"{number(float(speed[-1]))} m/s in {number(float(m.t[-1] - m.t[0]))} s ({m.source}). The view in space stretches the horizontal "
-        "scale; turn it with the mouse or a finger."
+        f"From {number(m.r[0, 2])} m and {number(speed[0])} m/s to {number(m.r[-1, 2])} m and "
+        f"{number(speed[-1])} m/s in {number(m.t[-1] - m.t[0])} s ({m.source}). "
+        "The view in space stretches the horizontal scale; turn it with the mouse or a finger."
     )
     return Section("trajectory", "Trajectory", text, [space, xy_figure(envelope, "speed, m/s", "altitude, m"), ctx.rows(rows)])
 
@@ -210,8 +214,8 @@ def attitude(ctx: Context) -> Section | None:
     rows = [Row("angle from the vertical, deg", tilt), Row("roll, deg", roll, 110), Row("body rates, deg/s", rates)]
     control = ctx.signals.get("fsw_control_t")
     text = (
-        f"The stage axis ends {number(float(tilt[0].y[-1]))} deg from the vertical; its greatest rate is "
-        f"{number(float(np.abs(m.omega).max() * DEG))} deg/s."
+        f"The stage axis ends {number(tilt[0].y[-1])} deg from the vertical; its greatest rate is "
+        f"{number(np.abs(m.omega).max() * DEG)} deg/s."
     )
     if control is not None and len(control) > 1:
         t = seconds(control)
@@ -276,14 +280,14 @@ def navigation(ctx: Context) -> Section | None:
             for key, e in (("r", r), ("v", v), ("att", att))
         ]
         inside = (
-            " Inside the 3-sigma bounds that navigation states itself: position {:.1f} %, velocity {:.1f} %, attitude {:.1f} % of the "
-            "time (a Gaussian error: 99.7 %)."
+            " Inside the 3-sigma bounds that navigation states itself: position {:.1f} %, velocity {:.1f} %, attitude {:.1f} % "
+            "of the time (a Gaussian error: 99.7 %)."
         ).format(*shares)
     final = np.abs(r[-1])
     text = (
-        f"Navigation minus truth. At the end {number(float(np.hypot(final[0], final[1])))} m across and {number(float(final[2]))} m in height; "
-        f"greatest error {number(float(np.abs(r).max()))} m, {number(float(np.abs(v).max()))} m/s, "
-        f"{number(float(np.abs(att).max()))} deg.{inside} A double click on a diagram shows what lies outside it."
+        f"Navigation minus truth. At the end {number(np.hypot(final[0], final[1]))} m across and {number(final[2])} m in "
+        f"height; greatest error {number(np.abs(r).max())} m, {number(np.abs(v).max())} m/s, "
+        f"{number(np.abs(att).max())} deg.{inside} A double click on a diagram shows what lies outside it."
     )
     figures = [
         _error_figure(ctx, t, r, bounds.get("r"), "position error {}, m"),
@@ -334,9 +338,9 @@ def forces(ctx: Context) -> Section | None:
     ]
     burnt = float(data["propellant_kg"][0] - data["propellant_kg"][-1])
     text = (
-        f"{number(burnt)} kg of propellant burnt, {number(float(data['propellant_kg'][-1]))} kg left. Greatest dynamic pressure "
-        f"{number(float(data['q_pa'].max()) * 1e-3)} kPa, greatest axial load {number(float(data['axial_g'].max()))} g. The angle is taken to the "
-        "nearer end of the axis: 0 is nose or tail straight into the flow; it means little when the air flow is slow."
+        f"{number(burnt)} kg of propellant burnt, {number(data['propellant_kg'][-1])} kg left. Greatest dynamic pressure "
+        f"{number(data['q_pa'].max() * 1e-3)} kPa, greatest axial load {number(data['axial_g'].max())} g. "
+        "The angle is taken to the nearer end of the axis: 0 is nose or tail straight into the flow; it means little when the air flow is slow."
     )
     return Section("forces", "Propellant, thrust and loads", text, [ctx.rows(rows)])
 
@@ -352,10 +356,8 @@ def wind(ctx: Context) -> Section | None:
     across = np.hypot(w[:, 0], w[:, 1])
     if not np.any(w):
         return Section("wind", "Wind", "The air is still in this run.")
-    text = (
-        f"Up to {number(float(across.max()))} m/s across on the way, {number(float(across[low].max()) if low.any() else float(across[-1]))} m/s "
-        "near the ground."
-    )
+    ground = across[low].max() if low.any() else across[-1]
+    text = f"Up to {number(across.max())} m/s across on the way, {number(ground)} m/s near the ground."
     return Section("wind", "Wind", text, [ctx.rows(rows)])
 
 
@@ -373,7 +375,7 @@ def actuators(ctx: Context) -> Section | None:
                 for k in _moving(world["fin_rad"])
             ]
         rows.append(Row("fins, deg", lines or [Line("all", t, fins["fin_rad"][:, 0], GRAY)]))
-        parts.append(f"Fins use up to {number(float(np.abs(fins['fin_rad']).max() * DEG))} deg")
+        parts.append(f"Fins use up to {number(np.abs(fins['fin_rad']).max() * DEG)} deg")
     tvc = ctx.signals.get("fsw_tvc_cmd_t")
     if tvc is not None:
         t = seconds(tvc)
@@ -383,7 +385,7 @@ def actuators(ctx: Context) -> Section | None:
             rows.append(
                 Row(f"gimbal about body {axis}, commanded, deg", lines or [Line("all", t, angles[:, 0], GRAY)], 120, most=800)
             )
-        parts.append(f"gimbals up to {number(float(np.abs(tvc['gimbal_rad']).max() * DEG))} deg")
+        parts.append(f"gimbals up to {number(np.abs(tvc['gimbal_rad']).max() * DEG)} deg")
     rcs = ctx.signals.get("fsw_rcs_cmd_t")
     if rcs is not None:
         count = sum((rcs["on_mask"].astype(np.uint64) >> np.uint64(k)) & np.uint64(1) for k in range(32))
@@ -423,5 +425,5 @@ def slosh(ctx: Context) -> Section | None:
             [Line(n, t, data["slosh_m"][:, k], PALETTE[k]) for k, n in enumerate(names)],
         )
     ]
-    text = f"The liquids move sideways by up to {number(float(np.abs(data['slosh_m']).max()))} m."
+    text = f"The liquids move sideways by up to {number(np.abs(data['slosh_m']).max())} m."
     return Section("slosh", "Slosh", text, [ctx.rows(rows)])

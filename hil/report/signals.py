@@ -124,7 +124,7 @@ def tilt_rad(q_bl: Array) -> Array:
     w = q_bl[..., 0]
     up = 2.0 * (x * z - w * y)
     east, north = 1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y + w * z)
-    return np.arctan2(np.hypot(east, north), up)
+    return np.asarray(np.arctan2(np.hypot(east, north), up))
 
 
 def roll_rad(q_bl: Array) -> Array:

@@ -137,7 +137,7 @@ typedef struct { /* parameters of both guidance tasks */
   double drag_area_m2;        /* [0, 1e4] = 18 : drag area tail first, engines off, first guess */
   double plume_factor;        /* [0, 1] = 0.3 : share of the drag left while engines run, first guess */
   double s_ref_m2;            /* [0, 1e4] = 15.904 : reference area of cl_alpha */
-  double cl_alpha_1_rad;      /* [0, 100] = 2.5 : lift derivative tail first (see guidance_aero.c for the sign); 0: no lift steering */
+  double cl_alpha_1_rad;      /* [0, 100] = 2.2 : lift derivative tail first (see guidance_aero.c for the sign); 0: no lift steering */
   double burn_lift_factor;    /* [0, 1] = 1 : share of the lift left while engines run */
   double rho_pad_kg_m3;       /* [0, 2] = 1.225 : air density at the pad */
   double rho_height_m;        /* [1000, 20000] = 10400 : density scale height at the pad: rho_pad exp(-h/H (1 + c h)) */
@@ -152,7 +152,7 @@ typedef struct { /* parameters of both guidance tasks */
   double tilt_max_deg;        /* [0, 45] = 20 : tilt limit in the burn */
   double tilt_low_deg;        /* [0, 45] = 5 : tilt limit below 60 m */
   double tilt_td_deg;         /* [0, 45] = 1.2 : tilt limit at the ground */
-  double reach_tan;           /* [0.01, 1] = 0.2 : lateral over vertical thrust that the position error may ask for; the rest stays a miss */
+  double reach_tan;           /* [0.01, 1] = 0.15 : lateral over vertical thrust that the position error may ask for; the rest stays a miss */
   double lat_min_s;           /* [0.5, 20] = 3 : shortest horizon of the lateral law */
   double lat_lead_s;          /* [0, 20] = 2 : lateral motion ends this long before touchdown */
   double shutdown_tau_s;      /* [0.001, 10] = 0.15 : decay of the thrust after cut-off */

@@ -1,0 +1,5 @@
+"""`python -m flightsw.cli`."""
+
+from flightsw.cli import main
+
+main()

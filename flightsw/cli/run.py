@@ -1,0 +1,118 @@
+"""flightsw run: fly one bench to its verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flightsw.cli import NOT_MET, OK, console, say, settings
+
+if TYPE_CHECKING:
+    from hil.bench import Bench
+    from hil.run import RunResult
+    from hil.verdict import CriterionResult
+
+_EVERY_S = 3.0  # between lines of progress where there is no terminal
+
+
+@click.command(name="run")
+@click.argument("bench", type=click.Path(path_type=Path))
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of noise and dispersions; 0: nothing dispersed.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE",
+              help="A constant (mass_dry_kg=28000), a task's parameter (fcc.control.kp=2) or a bench key (bench.duration_s=5).")
+@click.option("--out", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder for run directories.")
+@click.option("--log/--no-log", default=True, help="Write flight.mcap.")
+@click.option("--no-report", is_flag=True, help="Do not write report.html.")
+@click.option("--json", "as_json", is_flag=True, help="The verdict as JSON on stdout.")
+def command(bench: Path, seed: int | None, sets: tuple[str, ...], out: Path, log: bool, no_report: bool, as_json: bool) -> int:
+    """Fly one bench to its verdict.
+
+    Exit code 0: what the bench expects came true; 1: it did not. The run directory holds flight.mcap, run.json and report.html.
+    """
+    from hil.bench import Bench
+    from hil.run import run_bench
+
+    loaded = Bench.load(bench, sets)
+    with _progress(loaded.duration_s) as progress:
+        result = run_bench(loaded, seed, out, progress, log=log, report=not no_report)
+    if as_json:
+        click.echo(json.dumps({**result.run, "run_dir": str(result.run_dir)}, indent=1, default=str))
+    else:
+        _print(loaded, result)
+    return OK if result.verdict.met else NOT_MET
+
+
+@contextlib.contextmanager
+def _progress(duration_s: float) -> Iterator[Callable[[float], None] | None]:
+    """A bar on a terminal, a line now and then elsewhere, nothing when quiet."""
+    if settings().verbosity < 0:
+        yield None
+    elif sys.stderr.isatty():
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("flying"), BarColumn(), TextColumn("{task.completed:.1f} s"), TimeElapsedColumn())
+        with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+            task = bar.add_task("flying", total=duration_s)
+            yield lambda t_s: bar.update(task, completed=t_s)
+    else:
+        last = time.monotonic()
+
+        def line(t_s: float) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _EVERY_S:
+                last = time.monotonic()
+                say(f"flying: {t_s:.1f} s of at most {duration_s:g} s")
+
+        yield line
+
+
+def _print(bench: Bench, result: RunResult) -> None:
+    verdict, run = result.verdict, result.run
+    out = console()
+    mark = "[green]as expected[/]" if verdict.met else f'[red]expected "{verdict.expected}"[/]'
+    out.print(f"{_escape(bench.title)}: [bold]{verdict.outcome}[/], {mark}")
+    width = max((len(c.name) for c in verdict.criteria), default=0)
+    for c in verdict.criteria:
+        out.print(_criterion(c, width))
+    for line in _facts(verdict.summary):
+        out.print(f"  {_escape(line)}")
+    feasibility = run.get("feasibility") or {}
+    if feasibility.get("feasible") is False:
+        out.print(f"  [yellow]beyond physics, by a calculation made before the run:[/] {_escape(str(feasibility.get('reason', '')))}")
+    out.print(f"  seed {run['seed']}, {run['sim_s']:.2f} s flown in {run['wall_s']:.2f} s ({run['x_realtime']:.0f} times real time)")
+    say_level = settings().verbosity
+    if say_level > 0:
+        for event in run.get("events", []):
+            out.print(f"  {event['t_s']:9.3f} s  {_escape(event['text'])}")
+    out.print(f"  {_escape(str(result.run_dir))}")
+
+
+def _criterion(c: CriterionResult, width: int) -> str:
+    word = "[green]ok    [/]" if c.ok else "[red]BROKEN[/]"
+    if c.value is None or c.margin is None:
+        return f"  {word} {_escape(c.name):<{width}}  no value (limit {c.limit_text} {c.unit})"
+    return f"  {word} {_escape(c.name):<{width}} {c.value:>10.3f} {c.unit:<6} limit {c.limit_text:<10} margin {c.margin:+.3f}"
+
+
+def _facts(summary: dict[str, Any]) -> Iterator[str]:
+    started, failed = summary.get("engines_started"), summary.get("engines_failed")
+    if started is not None:
+        used = ", ".join(map(str, started)) or "none"
+        yield f"engines started: {used}" + (f"; failed: {', '.join(map(str, failed))}" if failed else "")
+    if "t_touchdown_s" in summary:
+        yield f"touchdown at {summary['t_touchdown_s']:.2f} s" + (", structure broken" if summary.get("broken") else "")
+    elif summary.get("touched") is False:
+        yield f"no touchdown within {summary['t_end_s']:.1f} s"
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
