@@ -9,7 +9,7 @@ import json
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -72,8 +72,8 @@ class ReplayResult:
 def replay(log: Log, what_if: Mapping[str, object] | None = None, library: Library | None = None) -> ReplayResult:
     """Run the flight computers of a log again on its recorded inputs and compare every topic they wrote.
 
-    what_if: parameters to change, "node.task.parameter" to a number or list (may be empty): differences are then collected to the
-    end, and a log that is not exact is replayed as far as it goes. library: the software at hand; the package's own when None.
+    what_if: parameters to change, "node.task.parameter" to a number or list (may be empty): differences are then collected
+    to the end, and a log that is not exact is replayed as far as it goes. library: the software at hand (the package's).
     Raises LogError when the log cannot be replayed: it says exactly what is missing or differs.
     """
     if library is None:
@@ -196,8 +196,7 @@ def _patch(node: CompiledNode, task: str, name: str, value: object) -> CompiledN
     blob[image_at + t.state_offset : image_at + t.state_offset + len(state)] = state
     hash_ = digest(bytes(blob[16:]))
     blob[8:16] = hash_.to_bytes(8, "little")
-    return CompiledNode(node.name, bytes(blob), hash_, node.base_tick_ns, node.hyperperiod, node.topics, node.tasks, node.image_size,
-                        node.fingerprint, node.used_constants)
+    return replace(node, blob=bytes(blob), hash=hash_)
 
 
 # ---- running and comparing --------------------------------------------------------------------------------------------
@@ -367,14 +366,14 @@ def _feed(log: Log, nodes: Sequence[CompiledNode], graph: Graph, base_tick_ns: i
     places = (offsets[order] + mf.MESSAGE_HEAD).astype(np.uint64)
     payload = log.data
     feed = graph.bench.feed
-    keep = [ffi.from_buffer("int64_t[]", ticks), ffi.from_buffer("uint16_t[]", numbers[0]), ffi.from_buffer("uint16_t[]", numbers[1]),
-            ffi.from_buffer("uint64_t[]", places), ffi.from_buffer("uint8_t[]", payload)]
+    keep = [ffi.from_buffer(f"{kind}_t[]", array) for kind, array in
+            zip(("int64", "uint16", "uint16", "uint64", "uint8"), (ticks, *numbers, places, payload), strict=True)]
     feed.ticks, feed.nodes, feed.topics, feed.offsets, feed.payload = keep
     feed.count, feed.next = len(ticks), 0
     return keep
 
 
-def _input_columns(log: Log, nodes: Sequence[CompiledNode]) -> Iterable[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int, int]]:
+def _input_columns(log: Log, nodes: Sequence[CompiledNode]) -> Iterable[tuple[Any, Any, int, int]]:
     """(record offsets, times, node index, topic index) of each input topic."""
     for k, node in enumerate(nodes):
         for j, topic in enumerate(node.topics.values()):

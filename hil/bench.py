@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flightsw._native import ffi
 from flightsw.errors import BenchUnavailable, ConfigError, FlightswError, Problem, StepError
 from flightsw.graph import NEED_DRAIN, STOPPED, Graph, LinkSpec, NodeView, Snapshot
 from flightsw.messages import MessageType
@@ -42,6 +42,7 @@ from hil.load import (
     with_params,
 )
 from hil.plan import NodePlan, Planner
+from hil.recording import Recorded, attach, mapping_problems, split
 from hil.toml_file import Table, file_of, key_of, merge, read_extended, shown
 from hil.vehicle import flatten, load_vehicle
 from hil.verdict import DONE, LANDS, LOST, Verdict, judge
@@ -58,7 +59,8 @@ class Bench:
 
     path, name, title, seed, duration_s, base_tick_ns, expect: of the file. config: the validated file. vehicle: texts of the
     vehicle's [vehicle] section. constants: shared parameters by name. plans: nodes before compilation. links: between them.
-    task_types, messages: all that are known. texts: every configuration file read, by path. sets: the options given.
+    recorded: files played as boards. task_types, messages: all that are known. texts: every configuration file read, by path.
+    sets: the options given.
     """
 
     path: Path
@@ -71,6 +73,7 @@ class Bench:
     config: BenchFile
     plans: list[NodePlan]
     links: list[LinkSpec]
+    recorded: list[Recorded]
     constants: dict[str, Given]
     vehicle: dict[str, Any]
     task_types: dict[str, TaskType]
@@ -143,7 +146,9 @@ class Bench:
         self.plans, constants = apply_task_sets(self.plans, options, problems)
         self.constants |= constants
         self._place_faults(problems)
-        self.links = planner.links(self.plans, self.task_types)
+        self.plans, self.links, self.recorded = split(self.plans, planner.links(self.plans, self.task_types))
+        for board in self.recorded:
+            problems += mapping_problems(board, self.messages)
         if problems:
             raise ConfigError(dict.fromkeys(problems))
         return constants
@@ -164,7 +169,8 @@ class Bench:
             self.plans = [replace(p, tasks=tuple(with_params(p.tasks, p.name, given))) for p in self.plans]
 
     def _spec(self, plan: NodePlan) -> NodeSpec:
-        inputs = frozenset(k.dst_topic for k in self.links if k.dst_node == plan.name)
+        links = [*self.links, *(k for r in self.recorded for k in r.links)]
+        inputs = frozenset(k.dst_topic for k in links if k.dst_node == plan.name)
         return NodeSpec(plan.name, plan.tasks, self.base_tick_ns, inputs)
 
     def _compile_nominal(self) -> None:
@@ -308,9 +314,14 @@ class Flight:
         self._log_path = log
         self._keyframe_ticks = max(1, self._ticks(bench.config.bench.keyframe_s))
         self._last_keyframe = -1
+        attach(self.graph, bench.recorded, bench.messages, bench.base_tick_ns)
         self._remote: Any = self._start_remote()
         if log is not None:
-            self._open_log(log, compiled)
+            try:
+                self._open_log(log, compiled)
+            except BaseException:
+                self.close(complete=False)
+                raise
 
     # ---- where it is -----------------------------------------------------------------------------------------------
 
@@ -388,18 +399,16 @@ class Flight:
         return self.graph.snapshot()
 
     def restore(self, snap: Snapshot) -> None:
-        """Go to a snapshot. A flight that is being logged or has nodes elsewhere cannot (FlightswError): fork it instead."""
+        """Go to a snapshot. A flight that is being logged cannot (FlightswError): fork it instead."""
         if self._writer is not None:
             raise FlightswError("a flight that is being logged cannot go back in time: fork it and restore the fork")
-        if self._remote is not None:
-            raise FlightswError("a flight with nodes in other processes cannot go back in time")
         self.graph.restore(snap)
         self.stopped = False
 
     def fork(self) -> Flight:
         """A second flight from here, without a log. What happens to one does not touch the other."""
-        if self._remote is not None:
-            raise FlightswError("a flight with nodes in other processes cannot be forked")
+        if self._remote is not None and not self._remote.forkable:
+            raise FlightswError("a flight with boards that somebody else serves cannot be forked: they serve one flight")
         other = Flight(self.bench, self.seed)
         other.graph.restore(self.graph.snapshot())
         return other
@@ -421,21 +430,21 @@ class Flight:
         if self._log_path is None:
             raise LogError("this flight is not logged: start it with log=PATH")
         if self._writer is not None:
-            self._writer.drain()
+            self._writer.flush()
         return Log.open(self._log_path)
 
     def close(self, complete: bool = True) -> None:
         """Complete the log and let go of processes. complete=False marks the log as cut short. May be called twice."""
         remote, self._remote = self._remote, None
-        if remote is not None:
-            remote.close()
+        complete = complete and not (remote is not None and remote.broken)
         writer, self._writer = self._writer, None
         if writer is not None:
             if self._last_keyframe != self.tick and complete:
                 writer.keyframe(self.graph.snapshot(), self.graph.digests())
-            with contextlib.suppress(TypeError):
-                self.graph.attach_recorder(_null(), {})
+            self.graph.attach_recorder(ffi.NULL, {})
             writer.close(complete)
+        if remote is not None:
+            remote.close()
 
     def __enter__(self) -> Flight:
         return self
@@ -465,9 +474,3 @@ class Flight:
         except ImportError:
             raise BenchUnavailable("nodes in other processes need hil.remote, which this installation lacks") from None
         return remote.start(self)
-
-
-def _null() -> Any:
-    from flightsw._native import ffi
-
-    return ffi.NULL

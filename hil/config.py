@@ -6,15 +6,18 @@ refused, all of a file at once, each as `file: key: problem, allowed range`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from flightsw.errors import ConfigError, Problem
 from flightsw.params import suggestion
+from hil.endpoints import endpoint_problem
 from hil.toml_file import Table, file_of, key_of
 
+_GROUP = re.compile(r"^zmq:[A-Za-z]([A-Za-z0-9_]|\{k\}){0,63}$")
 NAME_RULE = "letters, digits and _, beginning with a letter"
 
 
@@ -94,6 +97,39 @@ class Task(_Model):
         return self
 
 
+class RecordedField(_Model):
+    """Columns that make a field of a message. A column with a minus sign in front is turned round: axes of another frame."""
+
+    columns: Annotated[list[Annotated[str, StringConstraints(min_length=1)]], BeforeValidator(_one_or_more), Field(min_length=1)]
+    unit: str = ""
+    integrate: bool = False
+
+
+class RecordedPosition(_Model):
+    """Columns with a geodetic position (WGS 84, deg) that make an Earth-fixed one. height: a column (m), or a number for all rows."""
+
+    field: str
+    latitude: str
+    longitude: str
+    height: str | float = 0.0
+
+
+class Recording(_Model):
+    """A file played as if it were a board: one topic, one message per row."""
+
+    file: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+    origin: str
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    topic: Name
+    type: str
+    time_column: str
+    time_unit: Literal["s", "ms", "us", "ns"] = "s"
+    time_offset_s: float = Field(0.0, ge=-1e10, le=1e10)
+    fields: dict[str, RecordedField] = {}
+    position: RecordedPosition | None = None
+    values: dict[str, Any] = {}
+
+
 class Node(_Model):
     """A node, or `for` nodes whose names and strings differ by {k} = 0, 1, ..."""
 
@@ -105,6 +141,35 @@ class Node(_Model):
     schedule: str | None = None
     task: list[Task] = []
     log: dict[str, Annotated[int, Field(ge=0, le=65535)]] = {}
+    recording: Recording | None = None
+
+    @model_validator(mode="after")
+    def _plays_or_runs(self) -> Node:
+        if self.recording is not None and (self.schedule is not None or self.task or self.where != "here" or self.log):
+            raise ValueError("a recording stands in the place of a board: no schedule, tasks, log or where beside it")
+        return self
+
+    @field_validator("where")
+    @classmethod
+    def _a_place(cls, where: str) -> str:
+        if where != "here" and not _GROUP.match(where):
+            raise ValueError(f'"{where}" is not "here" or "zmq:<group>", a process whose name is {NAME_RULE}')
+        return where
+
+
+class Remote(_Model):
+    """Where a group of boards runs (without `endpoint`: in a process that the bench starts), and the wall time that a tick may take."""
+
+    endpoint: str | None = None
+    limit_s: float = Field(10.0, gt=0.0, le=3600.0)
+
+    @field_validator("endpoint")
+    @classmethod
+    def _on_this_computer(cls, endpoint: str) -> str:
+        problem = endpoint_problem(endpoint)
+        if problem:
+            raise ValueError(problem)
+        return endpoint
 
 
 class Link(_Model):
@@ -204,6 +269,7 @@ class BenchFile(_Model):
     criterion: list[Criterion] = []
     fault: list[Fault] = []
     outcome: dict[Name, Condition] = {}
+    remote: dict[Name, Remote] = {}
 
 
 class ScheduleFile(_Model):
@@ -236,7 +302,7 @@ def _problem(model: type[BaseModel], root: Table, error: Any, default_file: str)
     if kind == "extra_forbidden":
         return Problem(file, key, f"unknown key{suggestion(str(location[-1]), _keys_at(model, location[:-1]))}")
     if kind == "missing":
-        return Problem(file, key, "is missing" + _range_of(model, location, ", "))
+        return Problem(file, key, "is missing" + _range_of(model, location, ", allowed "))
     if kind == "value_error":
         return Problem(file, key, str(context["error"]))
     if kind in _LIMITS:

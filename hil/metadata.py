@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import flightsw
 from flightsw._native import compiler, digest, ffi, lib
+from flightsw.log.layout import layout_of
 from flightsw.messages import fingerprint
 from flightsw.schedule import CompiledNode
 
@@ -58,13 +59,15 @@ def metadata(bench: Bench, seed: int, compiled: Sequence[CompiledNode]) -> dict[
 
 
 def attachments(bench: Bench, compiled: Sequence[CompiledNode]) -> dict[str, bytes]:
-    """Files of a log: each configuration text as it was read, the user's task and message files, each load blob as flown."""
+    """Files of a log: each configuration text as it was read, the user's task and message files, each load blob as flown
+    with its layout.
+    """
     out = {f"config/{_relative(bench, path)}": text.encode() for path, text in bench.texts.items()}
     section = bench.config.bench
     for name in [*section.tasks, *section.messages]:
         path = bench.path.parent / name
         out[f"config/{_relative(bench, str(path))}"] = path.read_bytes()
-    return out | {f"blob/{c.name}": c.blob for c in compiled}
+    return out | {f"blob/{c.name}": c.blob for c in compiled} | {f"layout/{c.name}": layout_of(c) for c in compiled}
 
 
 def _relative(bench: Bench, path: str) -> str:

@@ -14,13 +14,15 @@ from flightsw.graph import LinkSpec
 from flightsw.params import Given, suggestion
 from flightsw.schedule import TaskSpec
 from flightsw.tasks import TaskType
-from hil.config import BenchFile, Link, Node, ScheduleFile, Task, unknown, validate
+from hil.config import BenchFile, Link, Node, Recording, ScheduleFile, Task, unknown, validate
 from hil.toml_file import Table, file_of, key_of, merge_lists, read_toml, shown
 
 
 @dataclass(frozen=True)
 class NodePlan:
-    """A node as it will be compiled. `base` is its name in the file, {k} not replaced."""
+    """A node as it will be compiled. `base` is its name in the file, {k} not replaced; `replaced` are (type, reads) of tasks in
+    whose place others stand now.
+    """
 
     name: str
     base: str
@@ -31,14 +33,17 @@ class NodePlan:
     log: Mapping[str, int]
     file: str
     key: str
+    recording: Recording | None = None
+    replaced: tuple[tuple[str, Mapping[str, str]], ...] = ()
 
 
 @dataclass(frozen=True)
 class Topics:
-    """Topics that a node writes and reads, with their message types."""
+    """Topics that a node writes and reads, with their message types; `idle`: read only by tasks that were replaced."""
 
     writes: Mapping[str, str]
     reads: Mapping[str, str]
+    idle: frozenset[str] = frozenset()
 
 
 def fill(value: Any, k: int | None) -> Any:
@@ -89,8 +94,11 @@ class Planner:
             tasks = self._tasks(node, where)
             if tasks is None:
                 continue
+            replaced = tuple((str(old.get("type")), dict(old.get("reads", {})))
+                             for row in self._rows(node, where) or [] for old in row.replaced)
             for k in range(node.for_) if node.for_ is not None else [None]:
-                plans.append(self._plan(node, tasks, k, (file, key)))
+                plan = self._plan(node, tasks, k, (file, key))
+                plans.append(replace(plan, replaced=tuple((t, fill(reads, k)) for t, reads in replaced)))
         names: dict[str, NodePlan] = {}
         for plan in plans:
             if plan.name in names:
@@ -108,7 +116,7 @@ class Planner:
         filled = tuple(replace(t, name=fill(t.name, k), reads=fill(t.reads, k), writes=fill(t.writes, k),
                                params={n: replace(g, value=_number(g.value, k)) for n, g in t.params.items()}) for t in tasks)
         return NodePlan(fill(node.name, k), node.name, node.role, node.record, fill(node.where, k), filled, fill(node.log, k),
-                        at[0], at[1])
+                        at[0], at[1], _filled_recording(node.recording, k))
 
     def _schedule(self, name: str, file: str, key: str) -> Table | None:
         """A schedule file as a table, checked by itself; None when it is of no use."""
@@ -126,15 +134,23 @@ class Planner:
                 self.problems += exc.problems
         return self._schedules[name]
 
+    def _rows(self, node: Node, where: tuple[str, int]) -> list[Table] | None:
+        """Task tables of a node: those of its schedule, its own laid over them. None when the schedule is of no use."""
+        file, key = self._at(where)
+        own: list[Table] = self.root["node"][where[1]].get("task", [])
+        if node.schedule is None:
+            return own
+        table = self._schedule(node.schedule, file, key)
+        return None if table is None else merge_lists(table["task"], own, "task")
+
     def _tasks(self, node: Node, where: tuple[str, int]) -> list[TaskSpec] | None:
         file, key = self._at(where)
+        if node.recording is not None:
+            return []
         own = self.root["node"][where[1]].get("task", [])
-        rows = own
-        if node.schedule is not None:
-            table = self._schedule(node.schedule, file, key)
-            if table is None:
-                return None
-            rows = merge_lists(table["task"], own, "task")
+        rows = self._rows(node, where)
+        if rows is None:
+            return None
         if not rows:
             self._say(file, key, "a node needs a schedule or a [[node.task]]")
             return None
@@ -161,6 +177,11 @@ class Planner:
 
     def links(self, plans: Sequence[NodePlan], types: Mapping[str, TaskType]) -> list[LinkSpec]:
         """All links between nodes that exist, checked end by end; what is wrong becomes a problem."""
+        strangers = [(p, t) for p in plans for t in p.tasks if t.type not in types]
+        for _, t in strangers:
+            self._say(t.file, f"{t.key}.type", f'unknown task type "{t.type}"{suggestion(t.type, types)}')
+        if strangers:
+            return []  # what they read and write is not known
         topics = {p.name: topics_of(p, types) for p in plans}
         taken: dict[tuple[str, str], str] = {}
         out: list[LinkSpec] = []
@@ -189,6 +210,8 @@ class Planner:
                 self._say(file, f"{key}.{end}", f'there is no node "{node}"{unknown(node, topics)}')
         if len(self.problems) > before:
             return False
+        if link.dst_topic in topics[link.dst_node].idle:
+            return False  # its reader was replaced by a task that does not want it: nothing is wrong, nothing is linked
         written, read = topics[link.src_node].writes, topics[link.dst_node].reads
         if link.src_topic not in written:
             self._say(file, f"{key}.from", f'node "{link.src_node}" writes no topic "{link.src_topic}"'
@@ -204,6 +227,10 @@ class Planner:
         return len(self.problems) == before
 
 
+def _filled_recording(recording: Recording | None, k: int | None) -> Recording | None:
+    return None if recording is None else recording.model_copy(update={"file": fill(recording.file, k)})
+
+
 def _number(value: Any, k: int | None) -> Any:
     return k if value == "{k}" and k is not None else value
 
@@ -216,16 +243,19 @@ def _one_link(link: Link, k: int | None) -> list[LinkSpec]:
 
 def topics_of(plan: NodePlan, types: Mapping[str, TaskType]) -> Topics:
     """What a node's tasks write and read. Tasks of unknown type have no topics."""
-    writes: dict[str, str] = {}
+    writes: dict[str, str] = {} if plan.recording is None else {plan.recording.topic: plan.recording.type}
     reads: dict[str, str] = {}
+    idle: set[str] = set()
     for spec in plan.tasks:
         kind = types.get(spec.type)
         if kind is not None:
             writes |= {spec.writes.get(p.name, p.name): p.type for p in kind.writes}
             reads |= {spec.reads.get(p.name, p.name): p.type for p in kind.reads}
+    for name, renamed in plan.replaced:
+        idle |= {renamed.get(p.name, p.name) for p in (types[name].reads if name in types else ())}
     writes.pop("", None)
     reads.pop("", None)
-    return Topics(writes, reads)
+    return Topics(writes, reads, frozenset(idle - set(reads)))
 
 
 def select(patterns: Sequence[str] | None, plans: Sequence[NodePlan], problem: Callable[[str], None]) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flightsw.errors import FlightswError
-from hil.bench import Bench
+from hil.bench import Bench, Flight
 from hil.metadata import hashes, software
 from hil.verdict import Verdict
 
@@ -110,17 +110,20 @@ class _Run:
         self.write()
 
     def fly(self, progress: Callable[[float], None] | None) -> Verdict:
-        flight = self.bench.start(self.seed, self.dir / LOG if self.keep_log else None)
+        flight: Flight | None = None
         try:
+            flight = self.bench.start(self.seed, self.dir / LOG if self.keep_log else None)
             self.clock = time.perf_counter()
             flight.run(progress=progress)
             verdict = flight.verdict()
             wall = time.perf_counter() - self.clock
             flight.close()
         except BaseException as exc:
-            flight.close(complete=False)
+            if flight is not None:
+                flight.close(complete=False)
             interrupted = isinstance(exc, KeyboardInterrupt)
-            self.end("interrupted" if interrupted else "error", flight.t_s, error="" if interrupted else str(exc))
+            self.end("interrupted" if interrupted else "error", flight.t_s if flight is not None else 0.0,
+                     error="" if interrupted else str(exc))
             raise
         events = _events(self.dir / LOG) if self.keep_log else []
         self.end(verdict.outcome, flight.t_s, met=verdict.met, criteria=[asdict(c) for c in verdict.criteria],
@@ -160,8 +163,7 @@ def _feasibility(bench: Bench, seed: int) -> dict[str, Any]:
         return {}
     from hil.feasibility import assess  # type: ignore[import-not-found,unused-ignore]
 
-    found = assess(bench, seed)
-    return asdict(found) if is_dataclass(found) and not isinstance(found, type) else dict(found or {})
+    return asdict(assess(bench, seed))
 
 
 def _events(log: Path) -> Sequence[dict[str, Any]]:

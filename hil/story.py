@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from flightsw._native import ffi, lib
+from flightsw.messages import builtin
 
 EVENTS_TYPE = "fsw_events_t"
 _PLACE = re.compile(r"\{(s|0|1)(?::\.(\d)f)?\}")
@@ -74,15 +75,26 @@ def sentence(code: int, subject: int, arg0: float, arg1: float) -> str:
     return _PLACE.sub(fill, template)
 
 
-def channels_of_type(log: Any, type_name: str) -> list[str]:
-    """Channels of a log that carry messages of this C type, in the order of the log."""
-    return [topic for topic, count in log.topics.items() if count and log.channel(topic).metadata.get("type") == type_name]
+def message_types(log: Any) -> dict[str, str]:
+    """C type of each channel that holds messages, in the order of the log.
+
+    "" where the log does not say, or where it means another message of the same name than this version of the package.
+    """
+    known = builtin()
+    out = {}
+    for topic, count in log.topics.items():
+        if count:
+            told = log.channel(topic).metadata
+            name = told.get("type", "")
+            same = name not in known or told.get("type_hash") == f"{known[name].type_hash:016x}"
+            out[topic] = name if same else ""
+    return out
 
 
 def events(log: Any) -> list[Event]:
     """All events of a log, sorted by time (those of one tick in the order of the log's channels)."""
     out = []
-    for channel in channels_of_type(log, EVENTS_TYPE):
+    for channel in [topic for topic, kind in message_types(log).items() if kind == EVENTS_TYPE]:
         node = channel.strip("/").split("/")[0]
         data = log[channel]
         for row in data[data["count"] > 0]:

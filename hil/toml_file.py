@@ -27,11 +27,12 @@ _BY_NAME = ("node", "criterion", "task")  # arrays of tables whose entries are m
 
 
 class Table(dict[str, Any]):
-    """A TOML table that knows the file of each key."""
+    """A TOML table that knows the file of each key, and the task tables of other types that it replaced."""
 
     def __init__(self, content: Mapping[str, Any], file: str) -> None:
         super().__init__({k: _wrap(v, file) for k, v in content.items()})
         self.files = dict.fromkeys(self, file)
+        self.replaced: list[Table] = []
 
     def put(self, key: str, value: Any, file: str) -> None:
         """Set a key and remember where it came from."""
@@ -164,8 +165,9 @@ def merge(base: Table, over: Table, key: str = "") -> Table:
     A criterion is replaced whole. A task of another type keeps its place and timing, but not the old ports and parameters.
     """
     out = Table(base, "")
-    out.files = dict(base.files)
+    out.files, out.replaced = dict(base.files), list(base.replaced)
     if key == "task" and over.get("type", base.get("type")) != base.get("type"):
+        out.replaced.append(base)
         for gone in ("params", "reads", "writes"):
             out.pop(gone, None)
     if key == "task" and ("rate_hz" in over or "period_ticks" in over):

@@ -1,4 +1,7 @@
-"""A damaged log: cut at any byte, any bit turned, zeros at its end, parts of another log. It opens, tells what is missing, never lies."""
+"""A damaged log: cut at any byte, any bit turned, zeros at its end, parts of another log.
+
+It opens, tells what is missing, and never returns what was not recorded. FLIGHTSW_FULL_DAMAGE=1 tries every byte and bit.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ TICKS = 120
 MESSAGES = load_messages([])
 
 
-@python_task("damage.source", reads={}, writes={"radalt": "fsw_radalt_t", "baro": "fsw_baro_t"}, state="typedef struct { double x; } damage_t;")
+@python_task("damage.source", reads={}, writes={"radalt": "fsw_radalt_t", "baro": "fsw_baro_t"},
+             state="typedef struct { double x; } damage_t;")
 def source(io: TaskIO) -> None:
     """A number that never repeats in a topic, so that a wrong record is always seen to be wrong."""
     io.state["x"] += 1.0
@@ -173,8 +177,8 @@ def test_lying_index_is_not_believed(whole: Path, tmp_path: Path) -> None:
     changed = bytearray(data)
     length = int.from_bytes(changed[end + 1 : end + 9], "little")
     second = end + 9 + length  # the index of the next channel: swap two of its entries
-    first_entry = second + 9 + 6
-    changed[first_entry : first_entry + 32] = changed[first_entry + 16 : first_entry + 32] + changed[first_entry : first_entry + 16]
+    k = second + 9 + 6
+    changed[k : k + 32] = changed[k + 16 : k + 32] + changed[k : k + 16]
     path = tmp_path / "index.mcap"
     path.write_bytes(changed)
     part = check_part(path, rows(log))

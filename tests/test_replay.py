@@ -10,8 +10,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from flightsw import CompiledNode, Graph, LinkSpec, LogError, NodeSpec, TaskIO, TaskSpec, compile_node, load_messages, python_task
+from flightsw import (
+    CompiledNode,
+    Graph,
+    LinkSpec,
+    LogError,
+    NodeSpec,
+    TaskIO,
+    TaskSpec,
+    compile_node,
+    load_messages,
+    python_task,
+)
+from flightsw.cli.replay import command
 from flightsw.log import ChannelDef, Log, LogWriter
 from flightsw.log.compare import diff
 from flightsw.log.mcap_format import MESSAGE_HEAD
@@ -257,8 +270,8 @@ def test_logs_that_cannot_be_replayed(tmp_path: Path) -> None:
 
 def test_flight_computer_by_role_or_found(tmp_path: Path) -> None:
     roles = json.dumps({"fcc": "flight_computer", "board": ""})
-    assert replay(Log.open(fly(tmp_path / "role.mcap", run={"flight_computers": "", "roles": roles})), library=LIBRARY).identical
-    assert replay(Log.open(fly(tmp_path / "found.mcap", run={"flight_computers": ""})), library=LIBRARY).identical
+    for name, run in (("role", {"flight_computers": "", "roles": roles}), ("found", {"flight_computers": ""})):
+        assert replay(Log.open(fly(tmp_path / f"{name}.mcap", run=run)), library=LIBRARY).identical
 
 
 def test_diff(flown: Path, tmp_path: Path) -> None:
@@ -274,3 +287,51 @@ def test_diff(flown: Path, tmp_path: Path) -> None:
     seeds = diff(Log.open(flown), Log.open(fly(tmp_path / "seed.mcap", seed=8)))
     assert seeds.divergence is not None and (seeds.divergence.tick, seeds.divergence.topic) == (0, "radalt")
     assert seeds.divergence.node == "board"
+
+
+# ---- the flagship, in C, and the command --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def booster(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from hil import Bench
+
+    path = tmp_path_factory.mktemp("booster") / "flight.mcap"
+    bench = Path(__file__).parent.parent / "bench_configs" / "zhuque3_landing.toml"
+    with Bench.load(bench).start(log=path) as flight:
+        flight.run(until=12.0)
+    return path
+
+
+def test_the_booster_is_identical(booster: Path) -> None:
+    log = Log.open(booster)
+    assert log.complete, log.problems
+    result = replay(log)
+    assert result.identical and result.exact, result.divergence
+    assert result.ticks == 12_000 and result.topics > 15 and result.keyframes >= 2 and result.messages > 30_000
+    assert result.notes == []
+
+
+def test_command_replay(booster: Path, tmp_path: Path) -> None:
+    def run(*args: str) -> Any:
+        return CliRunner().invoke(command, [*args], catch_exceptions=False)
+
+    same = run(str(booster))
+    assert same.exit_code == 0 and "12 000 ticks" in same.stdout and "identical" in same.stdout
+    changed = tmp_path / "changed.mcap"
+    log = Log.open(booster)
+    records, data = log.records("/fcc/imu0"), bytearray(booster.read_bytes())
+    at = int(records.offsets[5000]) + MESSAGE_HEAD + 60  # valid: the voter must do without this unit
+    data[at] ^= 1
+    _mend(log, data, at)
+    changed.write_bytes(data)
+    told = run(str(changed), "--json")
+    first = json.loads(told.stdout)["divergence"]
+    assert told.exit_code == 1 and first["tick"] == int(records.times()[5000]) // 1_000_000
+    assert first["task"] == "imu_vote" and first["a_bits"] != first["b_bits"]
+    name = "fcc.control.kp_1_s"
+    what_if = run(str(booster), "--set", f"{name}=0.77", "--what-if")
+    assert what_if.exit_code == 0 and f"changed: {name} = 0.77" in what_if.stdout and "different from tick" in what_if.stdout
+    assert run(str(booster), "--set", f"{name}=0.77").exit_code == 1
+    with pytest.raises(LogError, match="no such parameter"):
+        run(str(booster), "--set", "fcc.control.nonsense=1")

@@ -113,7 +113,8 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 @click.option("-v", "--verbose", count=True, help="Say more on stderr.")
 @click.option("-q", "--quiet", is_flag=True, help="Only errors on stderr.")
 @click.option("--no-color", is_flag=True, help="No colours (NO_COLOR in the environment does the same).")
-@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Print the version and end.")
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version,
+              help="Print the version and end.")
 @click.pass_context
 def cli(ctx: click.Context, verbose: int, quiet: bool, no_color: bool) -> None:
     """Flight software and hardware-in-the-loop bench for reusable rockets."""

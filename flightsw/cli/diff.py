@@ -24,15 +24,16 @@ def command(a: Path, b: Path, as_json: bool) -> None:
     first, second = Log.open(a), Log.open(b)
     result = diff(first, second)
     if as_json:
-        click.echo(json.dumps({"a": str(first.path), "b": str(second.path), "identical": result.identical, "topics": result.topics,
-                               "messages": result.messages, "notes": result.notes,
+        click.echo(json.dumps({"a": str(first.path), "b": str(second.path), "identical": result.identical,
+                               "topics": result.topics, "messages": result.messages, "notes": result.notes,
                                "divergence": result.divergence.as_dict() if result.divergence else None,
                                "differences": {t: d.as_dict() for t, d in result.differences.items()}}, indent=1))
     else:
         for note in result.notes:
             click.echo(note, err=True)
         if result.divergence is None:
-            click.echo(f"{result.topics} topics, {result.messages} messages, {'identical' if result.identical else 'different'}")
+            outcome = "identical" if result.identical else "different"
+            click.echo(f"{result.topics} topics, {result.messages} messages, {outcome}")
         else:
             click.echo(f"{result.topics} topics, {len(result.differences)} different, first at "
                        f"{result.divergence.sentence('first log', 'second log')}")

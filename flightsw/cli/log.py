@@ -34,15 +34,16 @@ def _info(log: Log) -> dict[str, Any]:
     hidden = ("log", "log_end")
     return {"path": str(log.path), "bytes": log.size_bytes, "complete": log.complete, "problems": log.problems,
             "duration_s": log.duration_ns * 1e-9, "base_tick_ns": log.base_tick_ns, "chunks": log.n_chunks,
-            "messages": sum(log.topics.values()), "topics": topics, "keyframe_ticks": frames,
+            "messages": sum(log.topics.values()), "topics": topics,
+            "keyframe_ticks": frames,
             "metadata": {k: v for k, v in log.metadata.items() if k not in hidden},
             "attachments": {k: len(v) for k, v in log.attachments.items()}}
 
 
 def _print_info(info: dict[str, Any]) -> None:
     whole = "complete" if info["complete"] else "not complete"
-    click.echo(f"{info['path']}: {whole}, {info['duration_s']:.3f} s, {info['messages']} messages, {info['bytes'] / 1e6:.1f} MB, "
-               f"{info['chunks']} chunks, {len(info['keyframe_ticks'])} keyframes")
+    click.echo(f"{info['path']}: {whole}, {info['duration_s']:.3f} s, {info['messages']} messages, "
+               f"{info['bytes'] / 1e6:.1f} MB, {info['chunks']} chunks, {len(info['keyframe_ticks'])} keyframes")
     for problem in info["problems"]:
         click.echo(f"  {problem}")
     if info["topics"]:

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 @click.command("replay")
 @click.argument("log", type=click.Path(path_type=Path))
-@click.option("--set", "sets", multiple=True, metavar="NODE.TASK.PARAM=VALUE", help="Change a parameter of the flight software.")
-@click.option("--what-if", is_flag=True, help="Report differences instead of failing; also for logs that are not exact.")
+@click.option("--set", "sets", multiple=True, metavar="NODE.TASK.PARAM=VALUE", help="Change a parameter of what flies.")
+@click.option("--what-if", is_flag=True, help="Report differences, do not fail; also for logs that are not exact.")
 @click.option("--bench", type=click.Path(path_type=Path), help="Bench file that names the user's own tasks and messages "
               "(default: the one that was flown).")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(log: Path, sets: tuple[str, ...], what_if: bool, bench: Path | None, as_json: bool) -> None:
     """Run the flight software of LOG again on its recorded inputs and compare every message it wrote.
 
-    LOG is a log file or a run directory, for example runs/latest. Exit status 0: identical; 1: different, and the first difference
-    is named; 2: the log cannot be replayed with this software, and the reason is named.
+    LOG is a log file or a run directory, for example runs/latest. Exit status 0: identical; 1: different, and the first
+    difference is named; 2: the log cannot be replayed with this software, and the reason is named.
     """
     from flightsw.errors import LogError
     from flightsw.log import Log
@@ -35,7 +35,8 @@ def command(log: Path, sets: tuple[str, ...], what_if: bool, bench: Path | None,
     changes = parse_sets(sets)
     opened = Log.open(log)
     if changes and not opened.complete and not what_if:
-        raise LogError("\n".join([f"{opened.path}: is not exact (--what-if replays the part that is whole):", *opened.problems]))
+        first = f"{opened.path}: is not exact (--what-if replays the part that is whole):"
+        raise LogError("\n".join([first, *opened.problems]))
     result = replay(opened, changes if changes or what_if else None, _library(opened, bench))
     if as_json:
         click.echo(json.dumps(_as_dict(opened, result, changes), indent=1))

@@ -85,10 +85,11 @@ def _print(bench: Bench, result: RunResult) -> None:
         out.print(f"  {_escape(line)}")
     feasibility = run.get("feasibility") or {}
     if feasibility.get("feasible") is False:
-        out.print(f"  [yellow]beyond physics, by a calculation made before the run:[/] {_escape(str(feasibility.get('reason', '')))}")
-    out.print(f"  seed {run['seed']}, {run['sim_s']:.2f} s flown in {run['wall_s']:.2f} s ({run['x_realtime']:.0f} times real time)")
-    say_level = settings().verbosity
-    if say_level > 0:
+        reason = _escape(str(feasibility.get("reason", "")))
+        out.print(f"  [yellow]beyond physics, by a calculation made before the run:[/] {reason}")
+    out.print(f"  seed {run['seed']}, {run['sim_s']:.2f} s flown in {run['wall_s']:.2f} s "
+              f"({run['x_realtime']:.0f} times real time)")
+    if settings().verbosity > 0:
         for event in run.get("events", []):
             out.print(f"  {event['t_s']:9.3f} s  {_escape(event['text'])}")
     out.print(f"  {_escape(str(result.run_dir))}")

@@ -85,7 +85,8 @@ def field_difference(dtype: np.dtype[Any], a: bytes, b: bytes, base: int) -> tup
             x, y = a[at : at + scalar.itemsize], b[at : at + scalar.itemsize]
             if x != y:
                 label = name + "".join(f"[{i}]" for i in np.unravel_index(k, shape)) if shape else name
-                return (label, np.frombuffer(x, scalar)[0].item(), np.frombuffer(y, scalar)[0].item(), x[::-1].hex(), y[::-1].hex())
+                values = [np.frombuffer(side, scalar)[0].item() for side in (x, y)]
+                return label, values[0], values[1], x[::-1].hex(), y[::-1].hex()
     return None
 
 

@@ -1,7 +1,7 @@
 """Topics of a log as CSV or npz.
 
-CSV: one file per topic, one row per message, an array spread over columns `name[0]`, `name[1]`, ...; floating-point numbers with
-as many digits as give back the same bits (NaN as `nan`), so reading the file gives what was recorded.
+CSV: one file per topic, one row per message, an array spread over columns `name[0]`, `name[1]`, ...; floating-point numbers
+with as many digits as give back the same bits (NaN as `nan`), so reading the file gives what was recorded.
 """
 
 from __future__ import annotations

@@ -34,9 +34,9 @@ class ChunkPlace:
         """ChunkIndex record."""
         after = self.at + self.length
         offsets = b"".join(struct.pack("<HQ", c, after + o) for c, o in self.index_at.items())
-        return mf.record(mf.CHUNK_INDEX, struct.pack("<QQQQI", self.start_ns, self.end_ns, self.at, self.length, len(offsets)) + offsets
-                         + struct.pack("<Q", self.index_length) + mf.text(self.compression)
-                         + struct.pack("<QQ", self.stored, self.size))
+        front = struct.pack("<QQQQI", self.start_ns, self.end_ns, self.at, self.length, len(offsets))
+        back = struct.pack("<Q", self.index_length) + mf.text(self.compression) + struct.pack("<QQ", self.stored, self.size)
+        return mf.record(mf.CHUNK_INDEX, front + offsets + back)
 
 
 def message_index(channels: np.ndarray[Any, Any], times: np.ndarray[Any, Any],
@@ -55,6 +55,17 @@ def message_index(channels: np.ndarray[Any, Any], times: np.ndarray[Any, Any],
         places[channel] = at
         at += len(parts[-1])
     return b"".join(parts), places, dict(zip(ids.tolist(), counts.tolist(), strict=True))
+
+
+def _kind(name: str) -> str:
+    """Media type of an attachment."""
+    known = {"layout": "application/json", "config": "text/plain"}
+    return known.get(name.split("/")[0], "application/octet-stream")
+
+
+def _attachment_index(at: int, length: int, name: str, size: int) -> bytes:
+    """AttachmentIndex record."""
+    return mf.record(mf.ATTACHMENT_INDEX, struct.pack("<QQQQQ", at, length, 0, 0, size) + mf.text(name) + mf.text(_kind(name)))
 
 
 class McapFile:
@@ -101,9 +112,7 @@ class McapFile:
 
     def attachment(self, name: str, data: bytes) -> None:
         """Append an Attachment record."""
-        kind = "application/json" if name.startswith("layout/") else "text/plain" if name.startswith("config/") \
-            else "application/octet-stream"
-        raw = mf.attachment(name, data, 0, kind)
+        raw = mf.attachment(name, data, 0, _kind(name))
         self._attachments.append((self.at, len(raw), name, len(data)))
         self.write(raw)
 
@@ -120,8 +129,7 @@ class McapFile:
         groups = [(mf.SCHEMA, [s.encode() for s in schemas]), (mf.CHANNEL, [c.encode() for c in channels]),
                   (mf.STATISTICS, [self._statistics(len(schemas), len(channels))]),
                   (mf.CHUNK_INDEX, [c.encode() for c in self._chunks]),
-                  (mf.ATTACHMENT_INDEX, [mf.record(mf.ATTACHMENT_INDEX, struct.pack("<QQQQQ", at, length, 0, 0, size) + mf.text(name)
-                                                   + mf.text("")) for at, length, name, size in self._attachments]),
+                  (mf.ATTACHMENT_INDEX, [_attachment_index(*a) for a in self._attachments]),
                   (mf.METADATA_INDEX, [mf.record(mf.METADATA_INDEX, struct.pack("<QQ", at, length) + mf.text(name))
                                        for at, length, name in self._metadata])]
         start = self.at

@@ -18,10 +18,9 @@ HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, MESSAGE_INDEX, CHUNK_INDEX = 1,
 ATTACHMENT, ATTACHMENT_INDEX, STATISTICS, METADATA, METADATA_INDEX, SUMMARY_OFFSET, DATA_END = 9, 10, 11, 12, 13, 14, 15
 
 FOOTER_SIZE = 9 + 20
-CHUNK_HEAD = struct.Struct("<BQQQQIIQ")  # with an empty compression name: opcode, length, start, end, size, crc, 0, records length
-MESSAGE_HEAD = 35                         # bytes of a Message record before its payload, encapsulation included
-ENCAPSULATION = b"\x00\x01\x00\x00"       # CDR, little-endian
-CRC_KEY = "flightsw.crc32"                # entry of a Metadata record that protects the others
+MESSAGE_HEAD = 35                    # bytes of a Message record before its payload, encapsulation included
+ENCAPSULATION = b"\x00\x01\x00\x00"  # CDR, little-endian
+CRC_KEY = "flightsw.crc32"           # entry of a Metadata record that protects the others
 INDEX_ENTRY = np.dtype([("t", "<u8"), ("offset", "<u8")])
 
 

@@ -19,11 +19,11 @@ from flightsw.errors import LogError
 from flightsw.graph import Snapshot
 from flightsw.log import mcap_format as mf
 from flightsw.log.scan import Chunk, scan
-from flightsw.log.writer import CHUNK_TOPIC, KEYFRAME_TOPIC, parse_keyframe
+from flightsw.log.writer import CHUNK_TOPIC, FORMAT_VERSION, KEYFRAME_TOPIC, parse_keyframe
 from flightsw.params import suggestion
 
-_SCALARS = {"int8": "i1", "uint8": "u1", "byte": "u1", "char": "u1", "bool": "u1", "int16": "<i2", "uint16": "<u2", "int32": "<i4",
-            "uint32": "<u4", "int64": "<i8", "uint64": "<u8", "float32": "<f4", "float64": "<f8"}
+_SCALARS = {"int8": "i1", "uint8": "u1", "byte": "u1", "char": "u1", "bool": "u1", "int16": "<i2", "uint16": "<u2",
+            "int32": "<i4", "uint32": "<u4", "int64": "<i8", "uint64": "<u8", "float32": "<f4", "float64": "<f8"}
 _FIELD = re.compile(r"(\w+)(?:\[(\d+)\])?\s+(\w+)\s*")
 _ROW = 24  # bytes in front of the payload in an array returned: time 0-7, sequence 8-11
 _FROM = 11  # a row is read from this byte of the record on: sequence, two times, encapsulation, payload
@@ -103,7 +103,7 @@ def row_dtype(message: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def find_log(path: Path | str) -> Path:
-    """The log file that a path means: a file, or a run directory with flight.mcap in it. Raises LogError."""
+    """The log that a path means: a file, or a run directory with flight.mcap in it. Raises LogError."""
     path = Path(path)
     if path.is_dir():
         path = path / "flight.mcap"
@@ -116,7 +116,8 @@ class Log:
     """A log opened for reading.
 
     topics: name ("/node/topic") to number of messages. `log[name]`: structured array (n,) with log_t_ns, log_seq and the
-    message's fields. metadata, attachments: by name. complete: closed properly and nothing missing or damaged; problems: sentences.
+    message's fields. metadata, attachments: by name. complete: closed properly, nothing missing or damaged. problems: sentences
+    about what is.
     """
 
     def __init__(self, path: Path, data: Any) -> None:
@@ -141,7 +142,10 @@ class Log:
 
     @classmethod
     def open(cls, path: Path | str) -> Log:
-        """Open a log file, or the flight.mcap of a run directory. Damage is no error; LogError when it is no MCAP file at all."""
+        """Open a log file, or the flight.mcap of a run directory.
+
+        Damage is no error: see `problems`. Raises LogError when it is no MCAP file at all or cannot be read.
+        """
         path = find_log(path)
         try:
             with path.open("rb") as file:
@@ -153,6 +157,9 @@ class Log:
         begins = bytes(data[: len(mf.MAGIC)])
         if not mf.MAGIC.startswith(begins) and not log._found.chunks and not log.attachments and not log.metadata:
             raise LogError(f"{path}: is not a log: it neither begins like an MCAP file nor holds any chunk of one")
+        version = log.metadata.get("log", {}).get("format_version", str(FORMAT_VERSION))
+        if version != str(FORMAT_VERSION):
+            raise LogError(f"{path}: is a log of format version {version}, this software reads version {FORMAT_VERSION}")
         return log
 
     @property
@@ -233,7 +240,8 @@ class Log:
         dtype = self.dtype(topic)
         out = self._gather(_name(topic))
         if len(out.offsets) and out.length != mf.MESSAGE_HEAD + dtype.itemsize:
-            raise LogError(f'{self.path}: messages of topic "{_name(topic)}" do not have the {dtype.itemsize} bytes of their definition')
+            raise LogError(f'{self.path}: messages of topic "{_name(topic)}" do not have the {dtype.itemsize} bytes '
+                           "of their definition")
         return Records(out.channel, out.data, out.offsets, mf.MESSAGE_HEAD + dtype.itemsize)
 
     def __getitem__(self, topic: str) -> np.ndarray[Any, Any]:

@@ -16,10 +16,10 @@ from flightsw.log.scan import Chunk
 
 
 def repair(source: Log, target: Path) -> bool:
-    """Write a complete, indexed MCAP file with all that is sound in `source`, which is only read.
+    """Write an indexed MCAP file with all that is sound in `source`, which is only read.
 
-    Returns True when nothing that was recorded is missing, False when the result is a part. Raises LogError when `target` exists or cannot
-    be written. Chunks keep their run id and number, so the gaps stay visible; a part never passes for the whole.
+    Returns True when nothing that was recorded is missing, False when the result is a part. Raises LogError when `target`
+    exists or cannot be written. Chunks keep their run id and number, so the gaps stay visible.
     """
     from flightsw import __version__
     found = source._found

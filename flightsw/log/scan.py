@@ -102,7 +102,7 @@ class _Walk:
             self._check_end(*self._data_end)
 
     def _record(self, at: int, strict: bool) -> int:
-        """Take in the record at `at`, return where the next begins. strict: only a record that proves itself by its checksum."""
+        """Take in the record at `at`, return where the next begins. strict: only one that its checksum proves."""
         if at + 9 > self.size:
             raise mf.Damaged
         opcode, length = struct.unpack_from("<BQ", self.view, at)
@@ -232,14 +232,14 @@ class _Walk:
         elif not np.frombuffer(self.data, np.uint8, rest, at).any():
             self.found.problems.append(f"the file was not closed: from byte {at} on it holds {rest} zeros")
         else:
-            self.found.problems.append(f"the file was not closed: its last {rest} bytes, from byte {at} on, are not a whole record")
+            self.found.problems.append(f"the file was not closed: its last {rest} bytes, from byte {at} on, are no record")
 
     def _check_end(self, at: int, end: int) -> None:
         """Data end record: does its checksum hold, and does a sound summary follow?"""
         found = self.found
         crc = struct.unpack_from("<I", self.view, at + 9)[0]
         if crc and zlib.crc32(self.view[:at]) != crc:
-            found.problems.append("the checksum of the whole data section does not hold: something in it was changed")
+            found.problems.append("the checksum over the whole data section does not hold: something in it was changed")
         foot = self.size - mf.FOOTER_SIZE - len(mf.MAGIC)
         if foot < end or bytes(self.view[self.size - len(mf.MAGIC) :]) != mf.MAGIC or self.view[foot] != mf.FOOTER:
             found.problems.append("the summary at the end of the file is missing or not whole")
@@ -298,8 +298,8 @@ def _heads(records: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any]) -> np.n
 def _by_index(chunk: Chunk, indexes: dict[int, list[np.ndarray[Any, Any]]], first: int) -> bool:
     """Use the message index if it is exactly right, which is proved, not believed.
 
-    Each entry must point to a Message of its channel, every record must end where another begins or the chunk ends, and the lengths
-    must add up to the chunk: then the entries are all of its messages, once each.
+    Each entry must point to a Message of its channel, every record must end where another begins or the chunk ends, and
+    the lengths must add up to the chunk: then the entries are all of its messages, once each.
     """
     size = len(chunk.records)
     if not indexes or any(len(parts) > 1 for parts in indexes.values()):
@@ -310,7 +310,9 @@ def _by_index(chunk: Chunk, indexes: dict[int, list[np.ndarray[Any, Any]]], firs
         return False
     heads = _heads(chunk.records, offsets)
     lengths = heads["length"].astype(np.int64)
-    if (heads["op"] != mf.MESSAGE).any() or (heads["channel"] != channels).any() or (lengths < 22).any() or (lengths > size).any():
+    if (heads["op"] != mf.MESSAGE).any() or (heads["channel"] != channels).any():
+        return False
+    if (lengths < 22).any() or (lengths > size).any():
         return False
     ends = offsets + 9 + lengths
     starts = np.zeros(size + 1, bool)
@@ -429,7 +431,8 @@ def _missing(found: Scan) -> None:
     for k, (number, before) in enumerate(stops + final):
         if number > expected:
             which = f"chunk {expected}" if number == expected + 1 else f"chunks {expected} to {number - 1}"
-            found.problems.append(f"{which} of the log {'is' if number == expected + 1 else 'are'} missing: {before - records} messages")
+            verb = "is" if number == expected + 1 else "are"
+            found.problems.append(f"{which} of the log {verb} missing: {before - records} messages")
             found.lost = True
         expected, records = number + 1, before + (counts[k] if k < len(counts) else 0)
     if found.chunks and not final:
@@ -457,7 +460,8 @@ def _merge(found: Scan) -> None:
         found.channels[c].schema_id and found.channels[c].schema_id not in found.schemas))
     if unknown:
         found.lost = True
-        found.problems.append(f"the definitions of channels {', '.join(map(str, unknown))} are lost, so their messages cannot be read")
+        numbers = ", ".join(map(str, unknown))
+        found.problems.append(f"the definitions of channels {numbers} are lost: their messages cannot be read")
     if found.loose:
         found.problems.append(f"{found.loose} messages stand outside chunks, without a checksum, and are not read")
 

@@ -1,11 +1,12 @@
 """Writing a log: the core fills buffers with finished records, one thread wraps each into a chunk and writes it.
 
-The flight never writes to the disk itself. A buffer lies in memory as [room for a prefix | records]; the thread puts chunk head,
-definitions and the chunk's own message in front and the message index behind, and hands all of it to one write.
+The flight never writes to the disk itself. A buffer lies in memory as [room for a prefix | records]; the thread puts chunk
+head, definitions and the chunk's own message in front and the message index behind, and hands all of it to one write.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import secrets
 import struct
@@ -30,8 +31,10 @@ from flightsw.messages import MessageType, dtype_of
 FORMAT_VERSION = 1
 CHUNK_TOPIC, KEYFRAME_TOPIC = "/log/chunk", "/bench/keyframe"
 CHUNK_CHANNEL, KEYFRAME_CHANNEL, FIRST_CHANNEL = 0, 1, 2
-CHUNK_SCHEMA = mf.Schema(1, "flightsw/msg/LogChunk", "ros2msg", b"uint64 run_id\nuint64 chunk\nuint64 records\nuint64 dropped\n")
-KEYFRAME_SCHEMA = mf.Schema(2, "flightsw/msg/Keyframe", "ros2msg", b"int64 tick\nuint64 digest\nstring node\nuint8[] image\n")
+CHUNK_SCHEMA = mf.Schema(1, "flightsw/msg/LogChunk", "ros2msg",
+                         b"uint64 run_id\nuint64 chunk\nuint64 records\nuint64 dropped\n")
+KEYFRAME_SCHEMA = mf.Schema(2, "flightsw/msg/Keyframe", "ros2msg",
+                            b"int64 tick\nuint64 digest\nstring node\nuint8[] image\n")
 REPEAT_DEFINITIONS = 8  # every so many chunks
 _INDEX = dtype_of(ffi.typeof("fsw_index_entry_t"))
 _CHUNK_MESSAGE = struct.Struct("<QQQQ")
@@ -265,10 +268,8 @@ class LogWriter:
         """
         if self._closed:
             return
-        try:
+        with contextlib.suppress(LogError):  # raised again below, when the thread has ended
             self.drain()
-        except LogError:  # raised again below, when the thread has ended
-            pass
         self._closed = True
         rec = self.recorder  # a graph that runs on finds no room and is told so by drain()
         rec.used = rec.capacity = rec.n_index = rec.index_capacity = 0

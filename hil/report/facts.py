@@ -50,7 +50,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     body = []
     for row in rows:
         cells = "".join(
-            f'<td class="n">{c}</td>' if re.fullmatch(r"-?[\d.,]+(e[-+]?\d+)?", c) else f"<td>{c}</td>" for c in row
+            f'<td class="n">{c}</td>' if re.fullmatch(r"-?[\d.,]+(e[-+]?\d+)?( [\w/%]+)?", c) else f"<td>{c}</td>" for c in row
         )
         body.append(f"<tr>{cells}</tr>")
     top = "".join(f"<th>{h}</th>" for h in head)
@@ -90,12 +90,9 @@ def feasibility(ctx: Context) -> Section | None:
         True: "Calculated before the run, from physics alone: it can be landed.",
         False: "Calculated before the run, from physics alone: it cannot be landed, whatever the software does.",
     }
-    text = " ".join(
-        filter(
-            None,
-            (words.get(data.get("feasible", None), "Calculated before the run."), _sentence(str(data.get("reason") or ""))),
-        )
-    )
+    reason = str(data.get("reason") or "")
+    said = "" if reason.startswith("not assessed") else words.get(data.get("feasible", None), "Calculated before the run.")
+    text = " ".join(filter(None, (said, _sentence(reason))))
     rows = [r for r in data.get("table") or [] if isinstance(r, Mapping)]
     head = list(dict.fromkeys(k for r in rows for k in r))
     return Section(

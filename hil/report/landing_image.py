@@ -84,8 +84,9 @@ class _Picture:
 
     def svg(self, title: str) -> str:
         body = "\n".join(self.parts)
+        size = f'viewBox="0 0 {_WIDTH} {self.height}" width="{_WIDTH}" height="{self.height}"'
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {self.height}" width="{_WIDTH}" height="{self.height}" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} '
             f'role="img" aria-label="{html.escape(title)}">\n<style>{_STYLE}</style>\n'
             f'<rect class="bg" width="{_WIDTH}" height="{self.height}" rx="8"/>\n{body}\n</svg>\n'
         )
@@ -112,15 +113,22 @@ def _axes(p: _Picture, altitude: tuple[float, float], speed: tuple[float, float]
 
 
 def _events(p: _Picture, told: Sequence[Event], bottom: float) -> None:
-    last = -1e9
+    ends = [-1e9] * 3  # of the words in each of three lines, so that none is written over another
+    said: dict[str, float] = {}
     for e in told:
         if e.name not in _TOLD:
             continue
-        x = p.x(e.t_s)
+        x, words = p.x(e.t_s), _TOLD[e.name]
         p.line((x, _TOP), (x, bottom), "e")
-        if x - last > 62:  # closer ones would write over one another
-            p.text((x + 4, _TOP + 12), _TOLD[e.name], 'class="s"')
-            last = x
+        if x - said.get(words, -1e9) < 40:
+            continue
+        said[words] = x
+        wide = 8 + 6.8 * len(words)
+        left = x - wide if x + wide > _WIDTH - _RIGHT else x
+        row = next((k for k, end in enumerate(ends) if left > end), None)
+        if row is not None:
+            p.text((left + 4, _TOP + 12 + 16 * row), words, 'class="s"')
+            ends[row] = left + wide
 
 
 def _engine_rows(p: _Picture, data: Array, count: int, top: float) -> None:
@@ -159,8 +167,10 @@ def draw(log: Any, title: str = "") -> str:
     end = float(m.t[-1])
     if outcome is not None and outcome[-1]["touched"]:
         end = min(end, float(outcome[-1]["t_touch_ns"]) * 1e-9 + 3.0)
-    use = m.t <= end
+    use = (m.t <= end) & np.isfinite(m.r).all(axis=1) & np.isfinite(m.v).all(axis=1)
     t, height, speed = m.t[use], m.r[use, 2], np.linalg.norm(m.v[use], axis=1)
+    if len(t) < 2:
+        raise LogError("the motion in the log is not a number: there is nothing to draw")
     engines = ctx.signals.get("fsw_engines_t")
     count = engine_count(ctx) if engines is not None else 0
     bottom = _TOP + _PLOT + (_ROW_GAP + count * _ROW if count else 10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from flightsw.errors import LogError
 from hil.report import facts, sections, sections_engines
 from hil.report.sections import Context, Section, number
 from hil.report.signals import Array, Signals
-from hil.story import events
+from hil.story import EVENTS_TYPE, events
 
 _WORDS = {"lands": "LANDED", "diverts": "DIVERTED", "lost": "LOST", "done": "DONE"}
 _HERE = Path(__file__).parent
@@ -70,15 +71,17 @@ def _run_json(path: Path) -> dict[str, Any]:
 
 
 def render(log: Any, run: Mapping[str, Any]) -> str:
-    """The whole page."""
+    """The whole page. A log full of garbage makes a page full of gaps, not an error."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN|Mean of empty", RuntimeWarning)
+        return _render(log, run)
+
+
+def _render(log: Any, run: Mapping[str, Any]) -> str:
     signals = Signals(log)
-    start, end = (
-        float(getattr(log, "start_ns", 0)) * 1e-9,
-        float(log.end_ns if hasattr(log, "end_ns") else log.duration_ns) * 1e-9,
-    )
+    start, end = log.start_ns * 1e-9, log.end_ns * 1e-9
     ctx = Context(signals, run, events(log), (start, max(end, start + 1e-3)))
-    for channel in signals.channels("fsw_events_t"):
-        signals.used.add(channel)
+    signals.used.update(signals.all_of(EVENTS_TYPE))
     outcome = signals.get("fsw_outcome_t")
     made, missing = [], []
     for title, needs, maker in _SECTIONS:
@@ -120,22 +123,18 @@ def _verdict(ctx: Context, outcome: Array | None) -> str:
     failed = [c for c in run.get("criteria", []) if not c.get("ok")]
     why = ""
     if failed:
-        why = (
-            "<p>Outside its limit: "
-            + html.escape(
-                "; ".join(
-                    f"{c.get('name')} {number(c.get('value'))} {c.get('unit', '')} (limit {c.get('limit_text')})"
-                    for c in failed
-                )
-            )
-            + ".</p>"
-        )
+        broken = [f"{c.get('name')} {number(c.get('value'))} {c.get('unit', '')} (limit {_limit(c)})" for c in failed]
+        why = f"<p>Outside its limit: {html.escape('; '.join(broken))}.</p>"
     return (
         f'<div class="verdict {good}"><h1>{html.escape(_WORDS.get(word, word.upper()))}, {html.escape(words)}</h1>{why}'
         f'<p class="title">{html.escape(title)}, seed {html.escape(str(run.get("seed", "")))}</p></div>'
         + _numbers(ctx, outcome)
         + _criteria(run.get("criteria", []))
     )
+
+
+def _limit(criterion: Mapping[str, Any]) -> str:
+    return str(criterion.get("limit_text", "")).replace("<=", "≤").replace(">=", "≥")
 
 
 def _criteria(criteria: Sequence[Mapping[str, Any]]) -> str:
@@ -145,9 +144,10 @@ def _criteria(criteria: Sequence[Mapping[str, Any]]) -> str:
     for c in criteria:
         ok = '<span class="ok">met</span>' if c.get("ok") else '<span class="no">not met</span>'
         unit = html.escape(str(c.get("unit", "")))
-        limit = html.escape(str(c.get("limit_text", ""))).replace("&lt;=", "≤").replace("&gt;=", "≥")
-        rows.append((html.escape(str(c.get("name", ""))), number(c.get("value")), limit, number(c.get("margin")), unit, ok))
-    return facts.table(("criterion", "value", "limit", "margin", "unit", ""), rows)
+        limit = html.escape(_limit(c))
+        value, margin = (f"{number(c.get(key))} {unit}".strip() for key in ("value", "margin"))
+        rows.append((html.escape(str(c.get("name", ""))), value, limit, margin, ok))
+    return facts.table(("criterion", "value", "limit", "margin", ""), rows)
 
 
 def _numbers(ctx: Context, outcome: Array | None) -> str:
@@ -199,12 +199,23 @@ def _folded(section: Section, figures: dict[str, Any]) -> str:
     return f"<details><summary>{html.escape(section.title)}</summary><p>{section.text}</p>{plots}{section.html}</details>"
 
 
+def _finite(value: Any) -> Any:
+    """JSON has no word for what is not a finite number: null."""
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, list | tuple) else value
+
+
 def _document(ctx: Context, links: Sequence[tuple[str, str]], body: str, figures: Mapping[str, Any]) -> str:
     from plotly.offline import get_plotlyjs
 
     run = ctx.run
     title = html.escape(str(run.get("title") or run.get("bench") or "Flight report"))
-    data = json.dumps(figures, separators=(",", ":"), allow_nan=False).replace("</", "<\\/").replace("<!--", "<\\u0021--")
+    data = (
+        json.dumps(_finite(figures), separators=(",", ":"), allow_nan=False).replace("</", "<\\/").replace("<!--", "<\\u0021--")
+    )
     nav = "".join(f'<a href="#{ident}">{html.escape(name)}</a>' for ident, name in links)
     script = get_plotlyjs().replace("</script", "<\\/script")
     return f"""<!DOCTYPE html>

@@ -188,8 +188,8 @@ def trajectory(ctx: Context) -> Section | None:
         Row("position, m", [Line("east", m.t, m.r[:, 0]), Line("north", m.t, m.r[:, 1], ORANGE)], 120),
     ]
     text = (
-        f"From {number(m.r[0, 2])} m and {number(speed[0])} m/s to {number(m.r[-1, 2])} m and "
-        f"{number(speed[-1])} m/s in {number(m.t[-1] - m.t[0])} s ({m.source}). "
+        f"From {m.r[0, 2]:.1f} m and {speed[0]:.1f} m/s to {m.r[-1, 2]:.1f} m and {speed[-1]:.1f} m/s "
+        f"in {m.t[-1] - m.t[0]:.1f} s ({m.source}). "
         "The view in space stretches the horizontal scale; turn it with the mouse or a finger."
     )
     return Section("trajectory", "Trajectory", text, [space, xy_figure(envelope, "speed, m/s", "altitude, m"), ctx.rows(rows)])
@@ -340,7 +340,8 @@ def forces(ctx: Context) -> Section | None:
     text = (
         f"{number(burnt)} kg of propellant burnt, {number(data['propellant_kg'][-1])} kg left. Greatest dynamic pressure "
         f"{number(data['q_pa'].max() * 1e-3)} kPa, greatest axial load {number(data['axial_g'].max())} g. "
-        "The angle is taken to the nearer end of the axis: 0 is nose or tail straight into the flow; it means little when the air flow is slow."
+        "The angle is taken to the nearer end of the axis: 0 is nose or tail straight into the flow; it means little when "
+        "the air flow is slow."
     )
     return Section("forces", "Propellant, thrust and loads", text, [ctx.rows(rows)])
 

@@ -44,18 +44,17 @@ def _bars(row: str, t: Array, values: Array, names: tuple[str, ...], end_s: floa
 def engine_count(ctx: Context) -> int:
     """Engines that the log knows of."""
     numbered = {**ctx.signals.indexed("fsw_engine_cmd_t"), **ctx.signals.indexed("fsw_engine_status_t")}
-    return max(numbered) + 1 if numbered else 9
+    return min(max(numbered) + 1, 9) if numbered else 9
 
 
 def _words(engines: Array, count: int) -> str:
     last = engines[-1]
     lit = [k for k in range(count) if ((engines["lit_mask"] >> k) & 1).any()]
     failed = [k for k in range(count) if int(last["failed_mask"]) >> k & 1]
-    parts = []
+    t, parts = seconds(engines), []
     for k in lit:
-        on = np.flatnonzero((engines["lit_mask"] >> k) & 1)
-        t = seconds(engines)
-        parts.append(f"engine {k} from {number(float(t[on[0]]))} to {number(float(t[on[-1]]))} s")
+        burns = [f"{number(t[a])} to {number(t[b - 1])} s" for a, b, on in runs_of((engines["lit_mask"] >> k) & 1) if on]
+        parts.append(f"engine {k} from {' and '.join(burns[:6])}")
     text = ("Confirmed burning: " + ", ".join(parts) + ".") if parts else "No engine was confirmed burning."
     if failed:
         text += f" Failed: {', '.join(map(str, failed))}."

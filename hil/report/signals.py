@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from flightsw.errors import LogError
+from hil.story import message_types
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Q_UPRIGHT = np.array([0.5, -0.5, -0.5, -0.5])  # body x up, y east, z north
@@ -24,18 +25,21 @@ class Signals:
     def __init__(self, log: Any) -> None:
         self.log = log
         self.used: set[str] = set()
-        self._types = {t: log.channel(t).metadata.get("type", "") for t, n in log.topics.items() if n}
+        self._types = message_types(log)
 
     def channels(self, type_name: str) -> list[str]:
         """Channels of a type that hold messages, all of one node, in natural order of their names."""
         nodes: dict[str, list[str]] = {}
-        for topic, kind in self._types.items():
-            if kind == type_name:
-                nodes.setdefault(topic.split("/")[1], []).append(topic)
+        for topic in self.all_of(type_name):
+            nodes.setdefault(topic.split("/")[1], []).append(topic)
         if not nodes:
             return []
         best = min(nodes, key=lambda n: (-len(nodes[n]), n))
         return sorted(nodes[best], key=_natural)
+
+    def all_of(self, type_name: str) -> list[str]:
+        """Channels of a type that hold messages, of all nodes."""
+        return [topic for topic, kind in self._types.items() if kind == type_name]
 
     def get(self, type_name: str) -> Array | None:
         """Messages of the first channel of a type, in time order; None when there are none."""
@@ -115,7 +119,7 @@ def quat_mul(a: Array, b: Array) -> Array:
 
 def conj(q: Array) -> Array:
     """Conjugate, shape (..., 4)."""
-    return q * np.array([1.0, -1.0, -1.0, -1.0])
+    return np.asarray(q * np.array([1.0, -1.0, -1.0, -1.0]))
 
 
 def tilt_rad(q_bl: Array) -> Array:

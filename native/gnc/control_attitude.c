@@ -66,6 +66,25 @@ static double demand(fsw_control_state_t *s, const fsw_control_params_t *p, doub
   return inertia * (fsw_clamp(alpha, -most, most) + s->wi[i]);
 }
 
+/* Rate of the commanded attitude from one command to the next, for tilt; bounded and filtered, because commands can jump. */
+void fsw_control_lead(fsw_control_state_t *s, const fsw_control_params_t *p, const double q_cmd_bl[4], int64_t t_ns, int64_t now_ns)
+{
+  double step_s = (double)(t_ns - s->t_cmd_ns) * 1e-9, turn[3], most = p->rate_max_deg_s * FSW_DEG;
+  if (t_ns == s->t_cmd_ns) { /* no news; a command that stays is one that stands still */
+    if (now_ns - t_ns > 200000000) fsw_v3_set(0.0, 0.0, 0.0, s->lead);
+    return;
+  }
+  int usable = s->t_cmd_ns != 0 && step_s > 0.0 && step_s < 0.2;
+  fsw_attitude_error(s->q_cmd, q_cmd_bl, turn);
+  double a = usable ? step_s / (p->lead_tau_s + step_s) : 0.0;
+  for (int i = 1; i < 3; i++) {
+    double rate = usable ? fsw_clamp(turn[i] / step_s, -most, most) : 0.0;
+    s->lead[i] += a * (rate - s->lead[i]);
+  }
+  for (int i = 0; i < 4; i++) s->q_cmd[i] = q_cmd_bl[i];
+  s->t_cmd_ns = t_ns;
+}
+
 void fsw_control_moment(fsw_control_state_t *s, const fsw_control_params_t *p, const fsw_mass_props_t *mp,
                         const double err_b[3], const double omega_b[3], double dt_s, double m_b[3])
 {
@@ -80,7 +99,8 @@ void fsw_control_moment(fsw_control_state_t *s, const fsw_control_params_t *p, c
   double w_roll = fsw_slew_rate(roll, p->kp_roll_1_s, a_roll, p->roll_rate_max_deg_s * FSW_DEG);
   double w_tilt = fsw_slew_rate(tilt, p->kp_1_s, a_tilt, p->rate_max_deg_s * FSW_DEG);
   double k = tilt > 1e-12 ? w_tilt / tilt : p->kp_1_s;
-  double cmd[3] = { err_b[0] > 0.0 ? -w_roll : w_roll, -k * err_b[1], -k * err_b[2] };
+  double ff = p->lead_share;
+  double cmd[3] = { err_b[0] > 0.0 ? -w_roll : w_roll, ff * s->lead[1] - k * err_b[1], ff * s->lead[2] - k * err_b[2] };
 
   for (int i = 0; i < 3; i++) {
     double inertia = i == 0 ? mp->ixx_kg_m2 : mp->iyy_kg_m2;

@@ -178,6 +178,7 @@ static uint32_t thrusters(work_t *w, const double rest_b[3], double got_b[3])
 
 static uint8_t steer(work_t *w, const fsw_nav_t *nav, const fsw_guidance_t *g, fsw_control_t *c)
 {
+  fsw_control_lead(w->s, w->p, g->q_cmd_bl, g->t_ns, c->t_ns);
   const double zero[3] = { 0.0, 0.0, 0.0 };
   double ask[3], rest[3], got[3], rcs[3], reg[3];
   fsw_attitude_error(g->q_cmd_bl, nav->q_bl, c->att_err_b);

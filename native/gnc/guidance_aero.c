@@ -20,8 +20,8 @@
 #define BURN_SHARE 0.38
 #define DRIFT_SHARE 0.105  /* of the disturbance times burn time squared: drift that the first half of the burn cannot correct */
 #define FADE_M 400.0
-#define WIND_WALK 1.0   /* (m/s)^2/s, shear flown through */
-#define AERO_VAR 0.1    /* (m/s2)^2 of one sample */
+#define WIND_WALK 0.3   /* (m/s)^2/s, shear flown through */
+#define AERO_VAR 0.3    /* (m/s2)^2 of one sample */
 #define IGN_RELAX 0.5
 #define SPEED_MIN_M_S 40.0 /* slower than this the stage stays upright */
 

@@ -5,6 +5,7 @@
 
 #define G0 9.80665
 #define SECOND_NS 1000000000LL
+#define PREPARE_NS 4000000000LL
 #define REACTION_NS 100000000LL  /* the sequencer answers a request within this */
 #define WEAK_NEED 1.03           /* running engines are too weak above this */
 #define WEAK_NS 500000000LL      /* longer than the sequencer needs to see that an engine has died */
@@ -178,7 +179,9 @@ static void burn(fsw_guid_t *g, const fsw_law_params_t *model)
     g->out->thrust_cmd_n = g->out->throttle_need = 0.0;
     return;
   }
-  int32_t running = g->lit + g->starting, fresh = g->t_ns - s->t_request_ns < REACTION_NS;
+  int32_t running = g->lit + g->starting, failed_now = g->failures > s->n_failed;
+  int64_t patience = g->lit == 0 && !failed_now && g->spares < 2 ? PREPARE_NS : REACTION_NS; /* a lone engine may have to be chilled */
+  int32_t fresh = g->t_ns - s->t_request_ns < patience;
   if (running == 0 && fresh && s->n_want > 0) { /* the request has not been answered yet */
     starting(g, m);
     return;

@@ -6,7 +6,6 @@
 #define TRACK_GAIN_1_S 3.0  /* 1/s, speed error of the flare profile */
 #define HOLD_TICKS_S 0.15   /* s before the gate: the predicted need is too noisy there and is kept */
 #define NEED_ITERATIONS 4
-#define REVERSED_LEAN 0.07 /* rad, largest lean where lift outweighs thrust */
 
 typedef struct {
   double h, v;          /* m above the target, m/s descent rate, advanced by the lag */
@@ -90,8 +89,10 @@ static void lateral(const fsw_law_params_t *p, const now_t *n, double t_go, doub
   /* 6 ZEM/t^2 - 2 ZEV/t = -v/t - 6 e/t^2 with e the miss of a stop at constant deceleration. What of e cannot be reached in this
    * time is not tried: a soft landing beside the pad comes first. */
   double e[2] = { n->r[0] + 0.5 * n->vel[0] * t_v, n->r[1] + 0.5 * n->vel[1] * t_v }, miss = fsw_sqrt(e[0] * e[0] + e[1] * e[1]);
-  double reach = p->reach_tan * fsw_max(a_v, 0.0) * t_true * t_true / 6.0, share = miss > reach ? reach / miss : 1.0;
-  for (int i = 0; i < 2; i++) a_h[i] = -n->vel[i] / t_v - 6.0 * share * e[i] / (t * t);
+  double t_free = fsw_max(t_true - 0.5 * p->lat_min_s, 0.0); /* the rest passes under the tilt limit of the last metres */
+  double reach = p->reach_tan * fsw_max(a_v, 0.0) * t_free * t_free / 6.0, share = miss > reach ? reach / miss : 1.0;
+  double damp = (1.0 + 0.8 * (1.0 - share)) / t_v;
+  for (int i = 0; i < 2; i++) a_h[i] = -damp * n->vel[i] - 6.0 * share * e[i] / (t * t);
   /* the last second (0.4 of the shortest horizon): no more position, only speed and an upright stage */
   double w = fsw_clamp(t_go / (0.4 * p->lat_min_s), 0.0, 1.0), k = 3.6 / p->lat_min_s;
   if (w < 1.0) {
@@ -100,13 +101,11 @@ static void lateral(const fsw_law_params_t *p, const now_t *n, double t_go, doub
 }
 
 /* Lean per wanted lean when lift L opposes thrust T, share = 1 - L/T: 1/share where thrust clearly wins, nothing where the two cancel
- * and the stage stays along its velocity, negative (leaning the other way, at most twice) where lift clearly wins. */
+ * or lift wins: there the stage stays along its velocity. (Leaning the other way would work only if lift were known well.) */
 static double lean_gain(double share)
 {
   if (share > 0.5) return 1.0 / share;
-  if (share > 0.2) return 2.0 * (share - 0.2) / 0.3;
-  if (share > -0.3) return 0.0;
-  return share > -0.6 ? (1.0 / 0.6) * (share + 0.3) / 0.3 : 1.0 / share;
+  return share > 0.2 ? 2.0 * (share - 0.2) / 0.3 : 0.0;
 }
 
 /* The lift of a stage leaning away from its velocity opposes the thrust component of the same lean (guidance_aero.c). */
@@ -121,9 +120,7 @@ static void lean(const fsw_law_in_t *in, const fsw_law_params_t *p, const now_t 
       retro[i] = -(n->vel[i] - in->wind_l[i]) / fsw_max(n->v, 10.0) * a_v;
       turn[i] = lean_gain(share) * (a_h[i] - retro[i]);
     }
-    double most = share < 0.0 ? REVERSED_LEAN * a_v : 1e3 * a_v, size = fsw_sqrt(turn[0] * turn[0] + turn[1] * turn[1]);
-    double k = size > most ? most / size : 1.0;
-    for (int i = 0; i < 2; i++) a_h[i] = retro[i] + k * turn[i];
+    for (int i = 0; i < 2; i++) a_h[i] = retro[i] + turn[i];
   }
   double most = fsw_max(a_v, 0.0) * fsw_tan(fsw_clamp(limit, 0.0, 1.2)), size = fsw_sqrt(a_h[0] * a_h[0] + a_h[1] * a_h[1]);
   if (size > most && size > 0.0) {

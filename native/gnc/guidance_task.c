@@ -74,6 +74,16 @@ void fsw_guid_begin(fsw_guid_t *g, fsw_io_t *io)
   }
   double x_b[3] = { 1.0, 0.0, 0.0 };
   fsw_q_rotate(g->nav->q_bl, x_b, g->x_l);
+  /* a turning stage moves its feet sideways; what has to be steered is the centre of mass */
+  double turn_b[3], turn_l[3];
+  g->at_cm = *g->nav;
+  fsw_v3_cross(g->nav->omega_bl_b, x_b, turn_b);
+  fsw_q_rotate(g->nav->q_bl, turn_b, turn_l);
+  for (int i = 0; i < 2; i++) {
+    g->at_cm.r_bl_l[i] += g->p->dry_cm_x_m * g->x_l[i];
+    g->at_cm.v_bl_l[i] += g->p->dry_cm_x_m * turn_l[i];
+  }
+  g->nav = &g->at_cm;
   fsw_q_rotate(g->nav->q_bl, g->nav->f_b, g->f_l);
 }
 

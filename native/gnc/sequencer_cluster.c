@@ -4,6 +4,8 @@
 
 #define ON_AXIS_M 0.1 /* positions closer than this are the same */
 
+static uint32_t bit_of(uint32_t mask, uint32_t k) { return mask >> k & 1u; }
+
 static uint32_t count(uint32_t mask)
 {
   uint32_t n = 0;
@@ -188,7 +190,7 @@ uint32_t fsw_seq_choose(const fsw_sequencer_state_t *s, uint32_t wanted, uint32_
   if (patient) return running;
   uint32_t mask = running; /* no symmetric set: what there is */
   for (uint32_t k = 0; k < 9 && count(mask) < wanted; k++) {
-    if ((available >> k & 1u) && (wanted > 1 || (s->lone_mask >> k & 1u))) mask |= 1u << k;
+    if ((available >> k & 1u) && (wanted > 1 || bit_of(s->lone_mask, k))) mask |= 1u << k;
   }
   return mask;
 }

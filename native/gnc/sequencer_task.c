@@ -29,6 +29,8 @@ typedef struct { /* one step at work */
   uint8_t advance, stop, wanted;
 } work_t;
 
+static uint32_t bit_of(uint32_t mask, uint32_t k) { return mask >> k & 1u; }
+
 static uint32_t count(uint32_t mask)
 {
   uint32_t n = 0;
@@ -42,7 +44,7 @@ void fsw_sequencer_init(void *state, const void *params)
   const fsw_sequencer_params_t *p = params;
   for (uint32_t k = 0; k < 9; k++) fsw_seq_engine_init(&s->engine[k]);
   for (uint32_t k = 0; k < p->n_engines && k < 9; k++) {
-    if (!(p->init_engines_on >> k & 1u)) continue;
+    if (!bit_of(p->init_engines_on, k)) continue;
     s->engine[k].state = FSW_ENGINE_MAIN;
     s->engine[k].flags = FSW_SEQ_LIT;
     s->engine[k].valves = FSW_VALVE_FUEL | FSW_VALVE_OX;
@@ -93,7 +95,7 @@ static void masks(work_t *w)
     uint32_t bit = 1u << k;
     if (e->state == FSW_ENGINE_MAIN) w->lit |= bit;
     else if (e->state >= FSW_ENGINE_IGNITER && e->state <= FSW_ENGINE_RISE) w->starting |= bit;
-    else if (e->state != FSW_ENGINE_INHIBITED && (s->startable_mask >> k & 1u) && !(w->p->engine_inhibited[k] > 0.5) &&
+    else if (e->state != FSW_ENGINE_INHIBITED && bit_of(s->startable_mask, k) && !(w->p->engine_inhibited[k] > 0.5) &&
              fsw_seq_startable(e, &s->limits)) {
       w->available |= bit;
       if (e->flags & FSW_SEQ_READY) w->ready |= bit;
@@ -227,8 +229,8 @@ static void fill(const work_t *w, uint32_t k, uint32_t together, uint32_t prepar
   in->inhibit = w->p->engine_inhibited[k] > 0.5;
   in->fresh = m && s->age[k] < s->stale_steps;
   in->expect = s->expect[k];
-  if (s->run_mask >> k & 1u) in->want = ((w->lit | w->starting) >> k & 1u) || together ? FSW_SEQ_WANT_RUN : FSW_SEQ_WANT_READY;
-  else in->want = prepare_all && (s->startable_mask >> k & 1u) ? FSW_SEQ_WANT_READY : FSW_SEQ_WANT_OFF;
+  if (bit_of(s->run_mask, k)) in->want = ((w->lit | w->starting) >> k & 1u) || together ? FSW_SEQ_WANT_RUN : FSW_SEQ_WANT_READY;
+  else in->want = prepare_all && bit_of(s->startable_mask, k) ? FSW_SEQ_WANT_READY : FSW_SEQ_WANT_OFF;
   if (m) {
     double inv = 1.0 / w->p->pc_nominal_pa;
     in->pc_a = m->pc_a_pa * inv;
@@ -281,8 +283,8 @@ static void step_engine(work_t *w, uint32_t k, uint32_t together, uint32_t prepa
   fsw_seq_in_t in;
   fsw_seq_out_t out;
   uint8_t before = e->valves;
-  int idle = e->state == FSW_ENGINE_OFF && !(s->run_mask >> k & 1u) && !w->stop && !(w->p->engine_inhibited[k] > 0.5) &&
-             !(prepare_all && (s->startable_mask >> k & 1u));
+  int idle = e->state == FSW_ENGINE_OFF && !bit_of(s->run_mask, k) && !w->stop && !(w->p->engine_inhibited[k] > 0.5) &&
+             !(prepare_all && bit_of(s->startable_mask, k));
   if (idle) {
     if (w->advance) command(w, k, 0, 0.0);
     return;

@@ -47,7 +47,7 @@ static void defaults(fsw_control_params_t *p)
     .rho_ox_kg_m3 = 1141.0, .rho_fuel_kg_m3 = 423.0, .fin_x_m = 41.0, .fin_azimuth_deg = 45.0, .fin_r_m = 3.0, .fin_area_m2 = 4.0,
     .fin_cn_alpha_1_rad = 2.5, .fin_max_deg = 20.0, .thruster_n = 1500.0, .kp_1_s = 1.5, .kw_1_s = 4.0, .kp_roll_1_s = 0.8,
     .kw_roll_1_s = 4.0, .ki_1_s = 0.5, .ki_roll_1_s = 0.8, .integral_share = 0.4, .integral_band = 0.5, .rate_max_deg_s = 10.0, .roll_rate_max_deg_s = 8.0,
-    .authority_share = 0.4, .demand_share = 0.7,
+    .authority_share = 0.4, .demand_share = 0.7, .lead_share = 1.0, .lead_tau_s = 0.15,
     .rate_lp_hz = 8.0, .notch_width = 0.6, .notch_depth = 0.2, .fin_share_lit = 0.6, .thrust_floor_share = 0.15,
     .thruster_on_rad_s = 0.008, .thruster_off_rad_s = 0.002, .thruster_min_s = 0.03, .low_thrust_tau_s = 0.4, .low_thrust_wait_s = 1.5,
     .rho0_kg_m3 = 1.225, .scale_height_m = 8500.0, .n_engines = 9, .n_fins = 4, .n_thrusters = 8 };
@@ -211,6 +211,26 @@ static void engines(void)
   }
 }
 
+/* A command that turns at 3 deg/s, new every 20 ms: little lag. */
+static void turning(void)
+{
+  static rig_t r;
+  double worst = 0.0, err[3];
+  rig_init(&r, 1e3, 1, 600e3);
+  for (int i = 0; i < 4000; i++) {
+    if (i % 20 == 0) {
+      double phi[3] = { 0.0, 3.0 * FSW_DEG * 1e-3 * i, 0.0 };
+      fsw_q_from_rotvec(phi, r.g.q_cmd_bl);
+      r.g.t_ns = (r.tick + 1) * 1000000;
+    }
+    rig_tick(&r);
+    fsw_attitude_error(r.g.q_cmd_bl, r.q, err);
+    if (i > 2000) worst = fsw_max(worst, fabs(err[1]) / FSW_DEG);
+  }
+  printf("turning at 3 deg/s: lags %.2f deg\n", worst);
+  CHECK(worst < 0.7);
+}
+
 static void with_notch(void)
 {
   static rig_t r;
@@ -295,6 +315,7 @@ static void bad_numbers(void)
 int main(void)
 {
   engines();
+  turning();
   with_notch();
   one_off_axis();
   no_engines();

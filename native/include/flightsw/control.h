@@ -13,6 +13,7 @@
  * I (kw (w_cmd - w) + wi), its first part at most `demand_share` of the limit, with wi an integrator of the rate error for a misaligned thrust or a displaced centre of mass; it is
  * frozen while the allocation is saturated. kp 1.5 and kw 4 make a pair of poles at 2.4 rad/s, damping 0.8; gimbal lag 0.04 s,
  * sampling and links (about 0.07 s altogether) cost 16 deg of the phase at the rate loop's crossover of 4 rad/s.
+ * The rate of the commanded attitude can be fed forward (`lead_share`; a steady turn then has no lag), if it is smooth.
  * The rate is low-passed (`rate_lp_hz`); a notch (`notch_hz`, 0 off) is there for a slosh or bending mode.
  * Sources: B. Wie, Space Vehicle Dynamics and Control (2008), ch. 7; A. L. Greensite, Analysis and Design of Space Vehicle
  * Flight Control Systems, NASA CR-820 (1967).
@@ -90,6 +91,8 @@ typedef struct {
   double rate_max_deg_s;      /* [0.1, 100] = 10 : fastest tilt commanded */
   double roll_rate_max_deg_s; /* [0.1, 100] = 8 : fastest roll commanded */
   double authority_share;     /* [0.05, 1] = 0.4 : share of the moment limit planned for braking a slew */
+  double lead_share;          /* [0, 1.5] = 0 : share of the commanded attitude's own rate that is fed forward; wants a smooth command */
+  double lead_tau_s;          /* [0, 10] = 0.15 : filter on that rate */
   double demand_share;        /* [0.05, 2] = 0.7 : share of it asked at most; less to turn round at the gimbal's rate */
   double rate_lp_hz;          /* [0.1, 1000] = 8 : low-pass on the body rate */
   double notch_hz;            /* [0, 40] = 0 : notch on the tilt moment, 0 off */
@@ -122,6 +125,9 @@ typedef struct {
   double propellant_kg;       /* kg, left */
   double omega_f[3];          /* rad/s, low-passed body rate */
   double wi[3];               /* rad/s2, integrator */
+  double q_cmd[4];            /* 1, last commanded attitude */
+  double lead[3];             /* rad/s, its filtered rate */
+  int64_t t_cmd_ns;           /* ns, its time; 0 before the first */
   double notch_z[4];          /* N m, notch memory, y and z */
   double notch_b[3];          /* 1, notch coefficients */
   double notch_a[2];          /* 1 */
@@ -166,6 +172,8 @@ uint32_t fsw_share_thrust(const fsw_control_params_t *p, const double effect[9],
 /* cffi: end */
 
 void fsw_control_init(void *state, const void *params);
+/* follow the commanded attitude's rate */
+void fsw_control_lead(fsw_control_state_t *s, const fsw_control_params_t *p, const double q_cmd_bl[4], int64_t t_ns, int64_t now_ns);
 /* one step of the attitude law: moment asked of the allocation */
 void fsw_control_moment(fsw_control_state_t *s, const fsw_control_params_t *p, const fsw_mass_props_t *mp,
                         const double err_b[3], const double omega_b[3], double dt_s, double m_b[3]);

@@ -134,6 +134,7 @@ typedef struct { /* parameters of both guidance tasks */
   double start_lead_s;        /* [0, 5] = 0.05 : from the request until the sequencer opens the main valves */
   double mass_dry_kg;         /* [1, 1e7] : mass without propellant */
   double propellant_kg;       /* [0, 1e7] : propellant at start */
+  double dry_cm_x_m;          /* [-200, 200] = 0 : centre of mass ahead of the body origin, which lateral steering is about */
   double drag_area_m2;        /* [0, 1e4] = 18 : drag area tail first, engines off, first guess */
   double plume_factor;        /* [0, 1] = 0.3 : share of the drag left while engines run, first guess */
   double s_ref_m2;            /* [0, 1e4] = 15.904 : reference area of cl_alpha */
@@ -150,21 +151,21 @@ typedef struct { /* parameters of both guidance tasks */
   double flare_height_m;      /* [0.5, 200] = 10 : height where the last deceleration profile begins */
   double flare_throttle;      /* [0.05, 1] = 0.57 : throttle of that profile */
   double tilt_max_deg;        /* [0, 45] = 20 : tilt limit in the burn */
-  double tilt_low_deg;        /* [0, 45] = 5 : tilt limit below 60 m */
+  double tilt_low_deg;        /* [0, 45] = 6 : tilt limit below 60 m */
   double tilt_td_deg;         /* [0, 45] = 1.2 : tilt limit at the ground */
-  double reach_tan;           /* [0.01, 1] = 0.15 : lateral over vertical thrust that the position error may ask for; the rest stays a miss */
+  double reach_tan;           /* [0.01, 1] = 0.3 : lateral over vertical thrust that the position error may ask for; the rest stays a miss */
   double lat_min_s;           /* [0.5, 20] = 3 : shortest horizon of the lateral law */
-  double lat_lead_s;          /* [0, 20] = 2 : lateral motion ends this long before touchdown */
+  double lat_lead_s;          /* [0, 20] = 3 : lateral motion ends this long before touchdown */
   double shutdown_tau_s;      /* [0.001, 10] = 0.15 : decay of the thrust after cut-off */
   double cut_height_m;        /* [0, 5] = 0.3 : below it the engines go off when the decaying thrust just stops the vehicle */
-  double attitude_lag_s;      /* [0, 3] = 0.4 : lag of the attitude loop, for the lateral law */
+  double attitude_lag_s;      /* [0, 3] = 0.6 : lag of the attitude loop, for the lateral law */
   double slew_max_deg_s;      /* [0.1, 100] = 8 : rate limit of the commanded attitude */
   double aero_alpha_max_deg;  /* [0, 20] = 8 : angle of attack limit of the aerodynamic phase */
   double aero_gain;           /* [0, 20] = 3.5 : navigation constant of the aerodynamic phase */
   double aero_fade_m;         /* [0, 5000] = 500 : height above ignition where the angle of attack has gone to zero */
   double divert_m;            /* [0, 10000] = 250 : distance of the divert point */
   double hop_start_s;         /* [0, 1e6] = 2 : time of the ascent ignition (hop only) */
-  double hop_apogee_m;        /* [1, 1e5] = 500 : planned apogee (hop only) */
+  double hop_apogee_m;        /* [1, 1e5] = 800 : planned apogee (hop only) */
   double hop_accel_m_s2;      /* [0.1, 100] = 3 : net upward acceleration of the ascent (hop only) */
   double hop_speed_m_s;       /* [1, 1000] = 80 : highest climb rate (hop only) */
   double hop_settle_s;        /* [0, 100] = 0.5 : time between apogee and the search for the ignition point (hop only) */
@@ -237,13 +238,14 @@ typedef struct {
 typedef struct { /* what a cycle works on */
   const fsw_guidance_params_t *p;
   fsw_guidance_state_t *s;
-  const fsw_nav_t *nav;
+  const fsw_nav_t *nav;       /* at_cm */
   const fsw_engines_t *eng;   /* NULL when not bound */
   fsw_guidance_t *out;
   fsw_events_t *ev;           /* NULL when not bound */
   int64_t t_ns;
   double dt_s;
   int32_t lit, starting, spares, failures;
+  fsw_nav_t at_cm;            /* navigation with the horizontal motion of the centre of mass and the vertical one of the feet */
   double x_l[3];              /* stage axis */
   double f_l[3];              /* specific force */
 } fsw_guid_t;

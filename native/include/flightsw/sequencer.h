@@ -9,9 +9,10 @@
  *
  *   OFF -> CHECK -> PURGE -> CHILL ..ready.. -> IGNITER -> LEAD -> RISE -> MAIN -> SHUTDOWN -> PURGE -> SAFED (-> CHECK)
  *                                                       any of them -> SHUTDOWN, INHIBITED
- *   CHECK     link fresh, sample valid, no fire, inlet pressure, a chamber pressure near zero
+ *   CHECK     link fresh, sample valid, no fire, an inlet pressure, a chamber pressure near zero
  *   PURGE     purge valve for purge_s
- *   CHILL     chill valve until the pump is colder than chill_limit_k - chill_margin_k; then it holds there (valve pulsing), ready
+ *   CHILL     chill valve until the pump is colder than chill_limit_k - chill_margin_k; then it holds there (valve pulsing), ready as
+ *             long as the inlet pressure is sufficient too (propellant settled)
  *   IGNITER   igniter on, confirmed by its current; the start is counted before anything is energised
  *   LEAD      first propellant (oxidiser, or fuel with lead_fuel) for lead_s
  *   RISE      both valves; decided by chamber pressure and acceleration together, see below
