@@ -193,7 +193,8 @@ class Graph:
         if rc != -8:
             return StepError(f'node "{node.name}": error {rc} in tick {self.tick}')
         head = ffi.cast("fsw_image_head_t *", self._c_nodes[self.bench.error_node].image)
-        return StepError(f'node "{node.name}", task "{node.tasks[head.error_task].spec.name}": error {head.error} in tick {self.tick}')
+        task = node.tasks[head.error_task].spec.name
+        return StepError(f'node "{node.name}", task "{task}": error {head.error} in tick {self.tick}')
 
     def set_stop(self, node: str, topic: str, field: str, equals: float, hold_ticks: int) -> None:
         """Stop running once a field has had this value for so many ticks."""
@@ -209,14 +210,15 @@ class Graph:
         flags = ffi.new("uint8_t[]", [int(c.name in names) for c in self.compiled])
         self._keep.append(flags)
         self._remote = remote
-        self.bench.remote, self.bench.remote_begin, self.bench.remote_end = flags, lib.fsw_py_remote_begin, lib.fsw_py_remote_end
+        self.bench.remote = flags
+        self.bench.remote_begin, self.bench.remote_end = lib.fsw_py_remote_begin, lib.fsw_py_remote_end
 
     def set_feed(self, ends: Sequence[tuple[str, str]], ticks: np.ndarray[Any, Any], which: np.ndarray[Any, Any],
                  offsets: np.ndarray[Any, Any], payload: np.ndarray[Any, Any]) -> None:
         """Put recorded messages through the input gate, message i at the start of tick ticks[i].
 
-        ends: (node, topic) that are fed. ticks: int64, ascending. which: index into `ends` per message. offsets: byte offset of each
-        message in `payload` (uint8), of the size of its topic.
+        ends: (node, topic) that are fed. ticks: int64, ascending. which: index into `ends` per message. offsets: byte offset of
+        each message in `payload` (uint8), of the size of its topic.
         """
         names = [c.name for c in self.compiled]
         nodes = np.array([names.index(n) for n, _ in ends], np.uint16)[which]

@@ -45,7 +45,7 @@ from hil.plan import NodePlan, Planner
 from hil.recording import Recorded, attach, mapping_problems, split
 from hil.toml_file import Table, file_of, key_of, merge, read_extended, shown
 from hil.vehicle import flatten, load_vehicle
-from hil.verdict import DONE, LANDS, LOST, Verdict, judge
+from hil.verdict import DONE, LOST, Verdict, judge
 
 if TYPE_CHECKING:
     from flightsw.log import ChannelDef, Log, LogWriter
@@ -108,7 +108,7 @@ class Bench:
         section = self.config.bench
         self.name, self.title, self.seed = section.name, section.title or section.name, section.seed
         self.duration_s, self.base_tick_ns = section.duration_s, section.base_tick_ns
-        self.expect = section.expect or (LANDS if self.config.criterion else DONE)
+        self.expect = section.expect or (section.success if self.config.criterion else DONE)
         planner = self._read_parts()
         constants_set = self._place(planner, rest)
         self._compile_nominal()
@@ -209,7 +209,7 @@ class Bench:
             text = self._stop_problem(ref) if ref is not None else None
             if text:
                 problems.append(Problem(file_of(root, ["bench", "stop"], ""), "bench.stop.field", text))
-        known = [LANDS, LOST, DONE, *config.outcome]
+        known = [config.bench.success, LOST, DONE, *config.outcome]
         if self.expect not in known:
             problems.append(Problem(file_of(root, ["bench", "expect"], ""), "bench.expect", f'"{self.expect}" is not a known '
                                     f"outcome, allowed {', '.join(known)} (others need an [outcome] entry)"))
@@ -417,7 +417,8 @@ class Flight:
 
     def verdict(self) -> Verdict:
         """Judgement on the flight as it stands now."""
-        verdict = judge(self.bench.criteria, self.bench.outcomes, self.bench.expect, self.graph.nodes)
+        verdict = judge(self.bench.criteria, self.bench.outcomes, self.bench.expect, self.graph.nodes,
+                        self.bench.config.bench.success)
         verdict.summary.update({"t_end_s": self.t_s, "stopped": self.stopped})
         return verdict
 

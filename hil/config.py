@@ -10,7 +10,16 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from flightsw.errors import ConfigError, Problem
 from flightsw.params import suggestion
@@ -31,6 +40,7 @@ Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]([A-Za-z0-9_]|\{k\
 Ref = Annotated[str, StringConstraints(pattern=r"^[^.\s]+\.[^.\s]+$")]
 Paths = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=1000)]], BeforeValidator(_one_or_more)]
 Refs = Annotated[list[Ref], BeforeValidator(_one_or_more), Field(min_length=1)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 Count = Annotated[int, Field(ge=1, le=256)]
 Ticks = Annotated[int, Field(ge=1, le=1_000_000)]
 Micros = Annotated[int, Field(ge=0, le=1_000_000_000)]
@@ -66,6 +76,7 @@ class BenchSection(_Model):
     base_tick_ns: int = Field(1_000_000, ge=1_000, le=1_000_000_000)
     duration_s: float = Field(gt=0.0, le=1e6)
     seed: int = Field(1, ge=0, le=2**63 - 1)
+    success: Name = "lands"
     expect: Name | None = None
     keyframe_s: float = Field(5.0, gt=0.0, le=1e6)
     stop: Stop | None = None
@@ -100,13 +111,13 @@ class Task(_Model):
 class RecordedField(_Model):
     """Columns that make a field of a message. A column with a minus sign in front is turned round: axes of another frame."""
 
-    columns: Annotated[list[Annotated[str, StringConstraints(min_length=1)]], BeforeValidator(_one_or_more), Field(min_length=1)]
+    columns: Annotated[list[Text], BeforeValidator(_one_or_more), Field(min_length=1)]
     unit: str = ""
     integrate: bool = False
 
 
 class RecordedPosition(_Model):
-    """Columns with a geodetic position (WGS 84, deg) that make an Earth-fixed one. height: a column (m), or a number for all rows."""
+    """Columns with a geodetic position (WGS 84, deg) that make an Earth-fixed one. height: a column (m), or a number."""
 
     field: str
     latitude: str
@@ -117,7 +128,7 @@ class RecordedPosition(_Model):
 class Recording(_Model):
     """A file played as if it were a board: one topic, one message per row."""
 
-    file: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+    file: Text
     origin: str
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
     topic: Name
@@ -158,7 +169,7 @@ class Node(_Model):
 
 
 class Remote(_Model):
-    """Where a group of boards runs (without `endpoint`: in a process that the bench starts), and the wall time that a tick may take."""
+    """Where a group of boards runs (without `endpoint`: in a process that the bench starts), and how long a tick may take."""
 
     endpoint: str | None = None
     limit_s: float = Field(10.0, gt=0.0, le=3600.0)

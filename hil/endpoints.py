@@ -17,7 +17,7 @@ def endpoint_problem(endpoint: str) -> str | None:
     """
     if endpoint.startswith("ipc://"):
         path = endpoint.removeprefix("ipc://")
-        if not os.path.isabs(path):
+        if not path.startswith("/"):
             return f'"{endpoint}" is not an absolute path, as in ipc:///run/user/1000/boards'
         if len(os.fsencode(path)) > MAX_IPC_PATH:
             return f'"{endpoint}": the path is longer than {MAX_IPC_PATH} bytes'

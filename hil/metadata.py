@@ -17,6 +17,7 @@ from flightsw.schedule import CompiledNode
 
 if TYPE_CHECKING:
     from hil.bench import Bench
+    from hil.config import Recording
 
 
 def software() -> dict[str, str]:
@@ -55,7 +56,12 @@ def metadata(bench: Bench, seed: int, compiled: Sequence[CompiledNode]) -> dict[
         "run": run, "software": software(), "schedule": hashes(compiled),
         "bench_file": {"path": _relative(bench, first), **{f"digest:{k}": v for k, v in files.items()}},
         "vehicle_file": {f"path{i}": v for i, v in enumerate(vehicles)} | dict(bench.vehicle), "extensions": extensions,
+        **({"recordings": {b.plan.name: _recording(b.recording) for b in bench.recorded}} if bench.recorded else {}),
     }
+
+
+def _recording(r: Recording) -> str:
+    return f"{r.file}, SHA-256 {r.sha256 or 'not given'}, from {r.origin}"
 
 
 def attachments(bench: Bench, compiled: Sequence[CompiledNode]) -> dict[str, bytes]:

@@ -1,14 +1,16 @@
 """Recordings played as if they were boards: rows of a CSV file become messages, put through the input gate at their time.
 
-The bench file says how (a [node.recording] table): which columns make which field, their units, the axes they belong to, the time base.
-The file itself lies somewhere below the folder that the environment variable FLIGHTSW_DATA names; it is read when a flight starts.
-A row is delivered in the first tick that is not before its time, plus the latency of its link. Nothing is invented between rows.
+The bench file says how (a [node.recording] table): which columns make which field, their units, the axes they belong to, the
+time base. The file itself lies below the folder that the environment variable FLIGHTSW_DATA names and is read when a flight
+starts. A row is delivered in the first tick that is not before its time, plus the latency of its link. Nothing is invented
+between rows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +29,9 @@ from hil.plan import NodePlan
 VARIABLE = "FLIGHTSW_DATA"
 MAX_BYTES = 1 << 30
 _DEG = np.pi / 180.0
-UNITS = {"": 1.0, "m": 1.0, "km": 1e3, "ft": 0.3048, "m/s": 1.0, "ft/s": 0.3048, "m/s2": 1.0, "g": 9.80665, "rad": 1.0, "deg": _DEG,
-         "rad/s": 1.0, "deg/s": _DEG, "Pa": 1.0, "hPa": 1e2, "mbar": 1e2, "kPa": 1e3, "bar": 1e5, "K": 1.0, "N": 1.0, "kg": 1.0, "s": 1.0}
+UNITS = {"": 1.0, "m": 1.0, "km": 1e3, "ft": 0.3048, "m/s": 1.0, "ft/s": 0.3048, "m/s2": 1.0, "g": 9.80665, "rad": 1.0,
+         "deg": _DEG, "rad/s": 1.0, "deg/s": _DEG, "Pa": 1.0, "hPa": 1e2, "mbar": 1e2, "kPa": 1e3, "bar": 1e5, "K": 1.0,
+         "N": 1.0, "kg": 1.0, "s": 1.0}
 _TIME = {"s": 1e9, "ms": 1e6, "us": 1e3, "ns": 1.0}
 _STAMPS = ("t_valid_ns", "t_ns")
 Array = np.ndarray[Any, Any]
@@ -46,7 +49,8 @@ class Recorded:
 def split(plans: Sequence[NodePlan], links: Sequence[LinkSpec]) -> tuple[list[NodePlan], list[LinkSpec], list[Recorded]]:
     """Nodes that run, links between them, and boards that are recordings."""
     played = {p.name: p.recording for p in plans if p.recording is not None}
-    recorded = [Recorded(p, p.recording, tuple(k for k in links if k.src_node == p.name)) for p in plans if p.recording is not None]
+    recorded = [Recorded(p, p.recording, tuple(k for k in links if k.src_node == p.name))
+                for p in plans if p.recording is not None]
     return [p for p in plans if p.recording is None], [k for k in links if k.src_node not in played], recorded
 
 
@@ -95,7 +99,8 @@ def data_file(board: Recorded) -> Path:
 
     root = os.environ.get(VARIABLE, "")
     if not root:
-        raise problem(f'"{r.file}" is looked for below the folder that {VARIABLE} names, and it names none; the file comes from {r.origin}')
+        raise problem(f'"{r.file}" is looked for below the folder that {VARIABLE} names, and it names none; '
+                      f"the file comes from {r.origin}")
     if Path(r.file).is_absolute() or ".." in Path(r.file).parts:
         raise problem(f'"{r.file}" must be a relative path, without "..", below the folder that {VARIABLE} names')
     path = Path(root) / r.file
@@ -104,12 +109,13 @@ def data_file(board: Recorded) -> Path:
     if path.stat().st_size > MAX_BYTES:
         raise problem(f"the file is longer than {MAX_BYTES >> 20} MiB, the greatest size allowed")
     if r.sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != r.sha256:
-        raise problem(f'"{r.file}" is not the file that this bench was written for: its SHA-256 differs; that file comes from {r.origin}')
+        raise problem(f'"{r.file}" is not the file that this bench was written for: its SHA-256 differs; '
+                      f"that file comes from {r.origin}")
     return path
 
 
 def read_columns(path: Path, names: Sequence[str]) -> dict[str, Array]:
-    """Columns of a CSV file with one line of headings, as float64. ConfigError when one is missing or not a number throughout."""
+    """Columns of a CSV file with one line of headings, as float64. ConfigError when one is missing or not all numbers."""
     file = path.name
     try:
         with path.open(encoding="utf-8", newline="") as stream:
@@ -117,7 +123,9 @@ def read_columns(path: Path, names: Sequence[str]) -> dict[str, Array]:
             missing = [n for n in names if n not in headings]
             if missing:
                 raise ConfigError([Problem(file, n, f"there is no such column{suggestion(n, headings)}") for n in missing])
-            table = np.loadtxt(stream, np.float64, delimiter=",", usecols=[headings.index(n) for n in names], ndmin=2)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # no rows: said below
+                table = np.loadtxt(stream, np.float64, delimiter=",", usecols=[headings.index(n) for n in names], ndmin=2)
     except (OSError, UnicodeDecodeError, ValueError) as exc:
         raise ConfigError.one(file, "", f"cannot be read: {str(exc).splitlines()[0]}") from None
     if not len(table):
@@ -145,8 +153,9 @@ def _columns_of(r: Recording) -> list[str]:
 
 
 def _field(field: RecordedField, columns: Mapping[str, Array], t_s: Array) -> Array:
-    """[n, len(columns)] values in SI units. Integrated: increments over the interval that ends at each row, by the trapezoidal rule; the
-    interval before the first row is taken to be as long as the next one, with its first value throughout."""
+    """[n, len(columns)] values in SI units. Integrated: increments over the interval that ends at each row, by the trapezoidal
+    rule; the interval before the first row is taken to be as long as the next one, with its first value throughout.
+    """
     parts = [_column(c) for c in field.columns]
     x = np.stack([sign * columns[name] for name, sign in parts], axis=1) * UNITS[field.unit]
     if not field.integrate:
@@ -167,7 +176,7 @@ def earth_fixed(lat_deg: Array, lon_deg: Array, height_m: Array) -> Array:
 
 
 def messages_of(r: Recording, path: Path, message: MessageType) -> tuple[Array, Array]:
-    """(times, ns from mission time 0; messages) of all rows that are not before it. ConfigError when time does not go forward."""
+    """(times, ns from mission time 0; messages) of all rows not before it. ConfigError when time does not go forward."""
     columns = read_columns(path, _columns_of(r))
     t_ns = np.rint(columns[r.time_column] * _TIME[r.time_unit]).astype(np.int64) + round(r.time_offset_s * 1e9)
     back = np.flatnonzero(np.diff(t_ns) <= 0)

@@ -1,9 +1,9 @@
 """Boards in other processes, seen from the bench: every tick in lockstep, or the bench stops (protocol: hil.wire).
 
 Each group of nodes with the same `where = "zmq:<group>"` runs in one process, which the bench starts and ends, unless the bench
-file names an endpoint where somebody serves the boards (`flightsw board serve`). The bench holds a mirror of each such node: inputs
-are delivered into it, recorded and sent out; what the board writes is published from it. So links, log and sequence numbers are
-those of a flight in one process.
+file names an endpoint where somebody serves the boards (`flightsw board serve`). The bench holds a mirror of each such node:
+inputs are delivered into it, recorded and sent out; what the board writes is published from it. So links, log and sequence
+numbers are those of a flight in one process.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class _Child:
 def _launch(socket_endpoint: str, token: str, folder: Path) -> _Child:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}  # the packages of this process
     with (folder / "stderr").open("wb") as errors:
-        process = subprocess.Popen([sys.executable, "-P", "-m", "hil.remote_worker"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                                   stderr=errors, env=environment, start_new_session=True)
+        process = subprocess.Popen([sys.executable, "-P", "-m", "hil.remote_worker"], stdin=subprocess.PIPE,
+                                   stdout=subprocess.DEVNULL, stderr=errors, env=environment, start_new_session=True)
     assert process.stdin is not None
     process.stdin.write(json.dumps({"endpoint": socket_endpoint, "token": token}).encode() + b"\n")
     process.stdin.flush()
@@ -168,8 +168,8 @@ class Group:
         started = self._child is not None
         limit, self.limit_s = self.limit_s, START_S if started else self.limit_s
         try:
-            hello = {"protocol": wire.PROTOCOL, "name": "bench", "role": "bench", "serial": "", "mode": "SIM", "group": self.name,
-                     "messages": wire.messages_fingerprint(), "boards": len(self.nodes), "seed": self.seed}
+            hello = {"protocol": wire.PROTOCOL, "name": "bench", "role": "bench", "serial": "", "mode": "SIM",
+                     "messages": wire.messages_fingerprint(), "group": self.name, "boards": len(self.nodes), "seed": self.seed}
             self._send([wire.mark(wire.HELLO), wire.pack(hello)])
             for k, node in enumerate(self.nodes):
                 self._send([wire.mark(wire.LOAD, board=k + 1), wire.pack(_about(node)), *wire.chunks(node.blob)])
@@ -207,10 +207,11 @@ class Group:
     # ---- messages ------------------------------------------------------------------------------------------------------
 
     def _wait(self) -> None:
-        """After a slice of waiting in vain: is the process there, is there time left? Slices are counted, so a suspended bench loses none."""
+        """Waited in vain: is the process there, is there time left? Slices are counted: a suspended bench loses none."""
         if self._child is not None and self._child.process.poll() is not None:
             words = self._child.last_words()
-            raise LinkError(f"their process has ended (exit code {self._child.process.returncode}){': ' + words if words else ''}")
+            code = self._child.process.returncode
+            raise LinkError(f"their process has ended (exit code {code}){': ' + words if words else ''}")
         self._waited_ms += wire.SLICE_MS
         if self._waited_ms > 1e3 * self.limit_s:
             raise LinkError(f"no answer within {self.limit_s:g} s")
@@ -319,7 +320,7 @@ class Groups:
         """Send the inputs of a tick. BenchUnavailable when a group is not there."""
         self._fetched = -1
         for g in self.groups:
-            self._guard(g, lambda g=g: g.send_tick(tick))  # type: ignore[misc]
+            self._guard(g, lambda g=g: g.send_tick(tick))
 
     def end(self, tick: int, node: int) -> None:
         """Publish what a board wrote, in its order. BenchUnavailable when its group does not answer in time."""
@@ -360,7 +361,10 @@ class Groups:
 
 
 def start(flight: Flight) -> Groups:
-    """Start or join all groups of a flight's bench. ConfigError for boards that cannot run elsewhere, BenchUnavailable when a group is not there."""
+    """Start or join all groups of a flight's bench.
+
+    Raises ConfigError for boards that cannot run elsewhere, BenchUnavailable when a group is not there.
+    """
     bench, graph = flight.bench, flight.graph
     by_group: dict[str, list[int]] = {}
     problems: list[Problem] = []
@@ -370,7 +374,7 @@ def start(flight: Flight) -> Groups:
             text = _cannot(plan, graph.compiled[i])
             if text:
                 problems.append(Problem(plan.file, f"{plan.key}.where", text))
-    problems += [Problem(str(bench.path), "node.where", f'group "{name}" has {len(rows)} boards, at most {wire.MAX_BOARDS} allowed')
+    problems += [Problem(str(bench.path), "node.where", f'"{name}" has {len(rows)} boards, at most {wire.MAX_BOARDS} allowed')
                  for name, rows in by_group.items() if len(rows) > wire.MAX_BOARDS]
     if problems:
         raise ConfigError(problems)

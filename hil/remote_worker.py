@@ -1,6 +1,6 @@
 """Boards in a process of their own: load what the bench sends, then answer every tick (protocol: hil.wire).
 
-Started by the bench as `python -m hil.remote_worker` with one line of JSON on stdin (endpoint, token); its stdin stays open, and
+Started by the bench as `python -m hil.remote_worker` with one line of JSON on stdin (endpoint, token); stdin stays open, and
 its end is the bench's end. `flightsw board serve` runs the same on an endpoint of the user's choice.
 """
 
@@ -37,7 +37,7 @@ _RECORD_SEQ = 11   # offset of its sequence number
 
 
 def compiled_from(blob: bytes, about: Mapping[str, Any]) -> CompiledNode:
-    """A node from its load blob and the names that its hashes stand for. LinkError when they are not of one another, or of this software."""
+    """A node from its load blob and the names that its hashes stand for. LinkError when they or this software disagree."""
     name = entry(about, "name", str)
     if len(blob) < _HEAD.itemsize:
         raise LinkError(f'board "{name}": its load blob is truncated')
@@ -62,7 +62,8 @@ def _topics(name: str, blob: bytes, head: Any, about: Sequence[Any]) -> dict[str
     table = np.frombuffer(blob, _TOPIC, int(head["n_topics"]), int(head["off_topics"]))
     out = {}
     if len(about) != len(table) or len(table) > wire.MAX_TOPICS:
-        raise LinkError(f'board "{name}": {len(about)} topics described, {len(table)} in its load blob, at most {wire.MAX_TOPICS} allowed')
+        raise LinkError(f'board "{name}": {len(about)} topics described, {len(table)} in its load blob, '
+                        f"at most {wire.MAX_TOPICS} allowed")
     for row, words in zip(table, about, strict=True):
         topic, kind, writer = _texts(words, 3)
         message = builtin().get(kind)
@@ -239,7 +240,8 @@ class Session:
             except ConfigError as exc:
                 raise LinkError(str(exc)) from None
             self._send([wire.mark(wire.MANIFEST), wire.pack(self._manifest())])
-            self.say(f'serving {len(self.loaded)} boards of group "{self.hello["group"]}": {", ".join(n.name for n in self.loaded)}')
+            names = ", ".join(n.name for n in self.loaded)
+            self.say(f'serving {len(self.loaded)} boards of group "{self.hello["group"]}": {names}')
 
     def _manifest(self) -> dict[str, Any]:
         faulty = [n.name for n in self.loaded if any(t.type.name == "fsw_faults_t" for t in n.topics.values())]

@@ -14,6 +14,11 @@ from hil.load import FieldRef
 
 LANDS, LOST, DONE = "lands", "lost", "done"
 
+# Fields that mean nothing before another field of the same message is set: a flight that never touched has no touchdown speed.
+_TOUCHDOWN = ("v_down_m_s", "v_across_m_s", "tilt_deg", "rate_deg_s", "miss_m", "propellant_kg")
+_REST = ("final_tilt_deg", "final_speed_m_s")
+_LATCHED = {"fsw_outcome_t": {**dict.fromkeys(_TOUCHDOWN, "touched"), **dict.fromkeys(_REST, "settled")}}
+
 
 @dataclass(frozen=True)
 class CriterionResult:
@@ -47,11 +52,15 @@ class Verdict:
 
 
 def last_value(views: Mapping[str, NodeView], ref: FieldRef) -> float | None:
-    """A field as last written; None when its topic never was."""
+    """A field as last written; None when its topic never was, or the field has not been latched."""
     view = views[ref.node]
     if view.writes_of(ref.topic) == 0:
         return None
-    value = view.topic(ref.topic)[ref.field]
+    record = view.topic(ref.topic)
+    latch = _LATCHED.get(view.compiled.topics[ref.topic].type.name, {}).get(ref.field)
+    if latch is not None and not record[latch]:
+        return None
+    value = record[ref.field]
     return float(value if ref.index is None else value[ref.index])
 
 
@@ -75,8 +84,10 @@ def check(c: Criterion, value: float | None) -> CriterionResult:
 
 
 def judge(criteria: Sequence[tuple[Criterion, FieldRef]], outcomes: Mapping[str, tuple[Condition, FieldRef]], expected: str,
-          views: Mapping[str, NodeView]) -> Verdict:
-    """Verdict on nodes as they stand. A named outcome whose condition holds rules; "lost" is met by everything but "lands"."""
+          views: Mapping[str, NodeView], success: str = LANDS) -> Verdict:
+    """Verdict on nodes as they stand. A named outcome whose condition holds rules; then `success` if all criteria hold, else
+    "lost". An expected "lost" is met by everything but `success`.
+    """
     results = [check(c, last_value(views, ref)) for c, ref in criteria]
     named = next((name for name, (cond, ref) in outcomes.items() if last_value(views, ref) == cond.equals), None)
     if named is not None:
@@ -84,8 +95,8 @@ def judge(criteria: Sequence[tuple[Criterion, FieldRef]], outcomes: Mapping[str,
     elif not results:
         outcome = DONE
     else:
-        outcome = LANDS if all(r.ok for r in results) else LOST
-    met = outcome != LANDS if expected == LOST else outcome == expected
+        outcome = success if all(r.ok for r in results) else LOST
+    met = outcome != success if expected == LOST else outcome == expected
     return Verdict(outcome, expected, met, results, _summary(views))
 
 

@@ -2,8 +2,8 @@
 
 A message is a list of parts; the first is a link frame (frame.h) whose type says what the message is:
 
-    TICK      sequence n: n frames follow, one topic each: type = topic index, src or dst = board number (from 1), the other one 0 (the
-              bench), sequence = writes of the topic so far, tick and t_ns of the bench
+    TICK      sequence n: n frames follow, one topic each: type = topic index, src or dst = board number (from 1), the other one
+              0 (the bench), sequence = writes of the topic so far, tick and t_ns of the bench
     HELLO     manifest (msgpack) of the bench            MANIFEST  that of the boards, or the reason why not
     LOAD      board dst: description (msgpack), then its load blob in chunks
     GET       asks for all images                        STATE     board src: its image in chunks (payload: XXH64 of it)
@@ -36,7 +36,7 @@ MAX_IMAGE = 16 << 20  # of one board: load blob or image
 MAX_PARTS = 2 + max(MAX_IMAGE // CHUNK + 1, 8192)
 HIGH_WATER = 256      # messages
 SLICE_MS = 50         # longest wait in one call, so that a dead partner is noticed promptly
-_LIMITS = {"max_str_len": 4096, "max_bin_len": 4096, "max_array_len": 1024, "max_map_len": 512, "max_ext_len": 0, "max_buffer_size": MAX_PART}
+_LIMITS = {"max_str_len": 4096, "max_bin_len": 4096, "max_array_len": 1024, "max_map_len": 512, "max_ext_len": 0}
 
 
 class LinkError(BenchUnavailable):
@@ -86,7 +86,7 @@ def receive(socket: zmq.Socket[Any], wait: Callable[[], None]) -> list[bytes]:
             break
         except zmq.Again:
             wait()
-    while socket.rcvmore:
+    while socket.getsockopt(zmq.RCVMORE):
         if len(parts) > MAX_PARTS:
             raise LinkError(f"a message of more than {MAX_PARTS} parts")
         parts.append(socket.recv())
@@ -138,8 +138,8 @@ class Port:
 
 def mark(kind: int, *, board: int = 0, count: int = 0, tick: int = 0, t_ns: int = 0, payload: bytes = b"") -> bytes:
     """First part of a message. count goes into the sequence field, board into src and dst alike."""
-    h = ffi.new("fsw_frame_header_t *", {"version": lib.FSW_FRAME_VERSION, "type": kind, "src": board, "dst": board, "length": len(payload),
-                                         "sequence": count, "tick": tick & 0xFFFFFFFF, "t_ns": t_ns})
+    h = ffi.new("fsw_frame_header_t *", {"version": lib.FSW_FRAME_VERSION, "type": kind, "src": board, "dst": board,
+                                         "tick": tick & 0xFFFFFFFF, "length": len(payload), "sequence": count, "t_ns": t_ns})
     out = ffi.new("uint8_t[]", lib.FSW_FRAME_MAX)
     size = lib.fsw_frame_encode(h, payload, out, len(out))
     return bytes(ffi.buffer(out, size))
@@ -163,9 +163,8 @@ def pack(value: Mapping[str, Any]) -> bytes:
 
 def unpack(raw: bytes) -> dict[str, Any]:
     """Mapping with text keys from untrusted msgpack. LinkError for anything else."""
-    limits = {k: v for k, v in _LIMITS.items() if k != "max_buffer_size"}
     try:
-        value = msgpack.unpackb(raw, raw=False, strict_map_key=True, **limits) if len(raw) <= MAX_PART else None
+        value = msgpack.unpackb(raw, raw=False, strict_map_key=True, **_LIMITS) if len(raw) <= MAX_PART else None
     except (ValueError, msgpack.exceptions.UnpackException, RecursionError):
         value = None
     if not isinstance(value, dict) or not all(isinstance(k, str) for k in value):

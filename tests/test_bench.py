@@ -190,6 +190,12 @@ def test_named_outcome_rules(tmp_path: Path) -> None:
     assert flight.verdict().outcome == "lost"
     flight.run()
     assert (flight.verdict().outcome, flight.verdict().met) == ("diverts", True)
+    other = Bench.load(path, ["bench.expect=lost"]).start()
+    other.run()
+    assert (other.verdict().outcome, other.verdict().met) == ("diverts", True)  # "lost": anything but a landing
+    third = Bench.load(path, ["bench.expect=lands"]).start()
+    third.run()
+    assert not third.verdict().met
 
 
 def test_many_nodes_from_one_table(tmp_path: Path) -> None:

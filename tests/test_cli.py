@@ -36,8 +36,11 @@ def test_expectation_met_is_0_and_not_met_is_1(tmp_path: Path, capsys: pytest.Ca
     assert str(tmp_path / next(p.name for p in tmp_path.iterdir() if "drop" in p.name)) in text.replace("\n", "")
     assert run_cli(["run", str(DROP), *out, "--set", "bench.expect=lost"]) == 1
     assert 'expected "lost"' in capsys.readouterr().out
-    assert run_cli(["run", str(DROP), *out, "--set", "fcc.law.kp=0", "--set", "bench.expect=lost"]) == 0
+    assert run_cli(["run", str(DROP), *out, "--set", "thrust_m_s2=5", "--set", "bench.expect=lost"]) == 0
     assert "BROKEN touchdown speed" in capsys.readouterr().out
+    assert run_cli(["run", str(DROP), *out, "--set", "fcc.law.kp=0"]) == 1  # hovers until the time is up
+    text = capsys.readouterr().out
+    assert "no value (limit <= 2 m/s)" in text and "no touchdown within 60.0 s" in text
 
 
 def test_json_is_the_run_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,8 +56,8 @@ def test_no_log_leaves_only_the_verdict(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("args", [
-    ["run"], ["run", "no_such.toml"], ["run", str(DROP), "--seed", "-1"], ["run", str(DROP), "--set", "x"], ["fly"], ["run", "--loud"],
-    ["schedule", str(DROP), "--node", "fc"], ["schedule", str(DROP.parent)],
+    ["run"], ["run", "no_such.toml"], ["run", str(DROP), "--seed", "-1"], ["run", str(DROP), "--set", "x"], ["fly"],
+    ["run", "--loud"], ["schedule", str(DROP), "--node", "fc"], ["schedule", str(DROP.parent)],
 ])
 def test_usage_and_configuration_errors_are_2(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(args) == 2
@@ -102,7 +105,8 @@ def test_an_unexpected_error_is_3_and_a_sentence(tmp_path: Path, monkeypatch: py
     assert "RuntimeError" in Path(err[1].removeprefix("flightsw: details are in ")).read_text("utf-8")
 
 
-def test_a_bench_that_is_not_there_is_4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bench_that_is_not_there_is_4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                        capsys: pytest.CaptureFixture[str]) -> None:
     import hil.bench
     from flightsw import BenchUnavailable
 
@@ -117,7 +121,8 @@ def test_a_bench_that_is_not_there_is_4(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_help_and_version_need_neither_numpy_nor_the_core() -> None:
     code = ("import sys; from flightsw.cli import run_cli; rc = [run_cli(['--help']), run_cli(['--version'])]; "
-            "print(rc, [m for m in ('numpy', 'flightsw._core', 'cffi', 'pydantic', 'rich', 'plotly', 'zmq') if m in sys.modules])")
+            "heavy = ('numpy', 'flightsw._core', 'cffi', 'pydantic', 'rich', 'plotly', 'zmq'); "
+            "print(rc, [m for m in heavy if m in sys.modules])")
     done = python("-c", code)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[0, 0] []"
@@ -135,8 +140,9 @@ def test_help_of_each_command(capsys: pytest.CaptureFixture[str]) -> None:
 def test_schedule_shows_table_timeline_flow_and_load(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(["schedule", str(DROP)]) == 0
     text = capsys.readouterr().out
-    for fragment in ("law   drop.law      20      0       50        100", "#...................", "radalt: [world.radalt, 1 tick] -> law",
-                     "cmd: [fcc.cmd, 3 ticks] -> world", "load: worst 100 us in tick 0 (10.0 % of 1000 us), mean 5.0 us (0.5 %)"):
+    for fragment in ("law   drop.law      20      0       50        100", "#...................",
+                     "radalt: [world.radalt, 1 tick] -> law", "cmd: [fcc.cmd, 3 ticks] -> world",
+                     "load: worst 100 us in tick 0 (10.0 % of 1000 us), mean 5.0 us (0.5 %)"):
         assert fragment in text, text
     assert run_cli(["schedule", str(DROP), "--node", "world"]) == 0
     assert "drop.law" not in capsys.readouterr().out
@@ -216,4 +222,4 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
         assert child.stdout is not None and child.stderr is not None
         child.stdout.close()
         assert child.stderr.read() == b""
-    assert child.returncode == 0
+    assert child.returncode == 141  # as a program that SIGPIPE ends: neither success nor a verdict

@@ -1,4 +1,4 @@
-"""Boards in another process: the flight is the same, record by record, and whatever is wrong stops the bench with the reason."""
+"""Boards in another process: the flight is the same, record by record, and what is wrong stops the bench with the reason."""
 
 import os
 import signal
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import zmq
+
 from flightsw._native import ffi
 from flightsw.errors import BenchUnavailable, ConfigError, FlightswError, StepError
-
 from hil import Bench, remote, remote_worker, wire
 from hil.endpoints import endpoint_problem
 
@@ -276,7 +276,8 @@ def test_nobody_serves(tmp_path):
 
 @pytest.mark.parametrize("endpoint", ["tcp://192.168.1.7:5555", "tcp://0.0.0.0:5555", "tcp://*:5555", "tcp://example.org:5555",
                                       "tcp://localhost:5555", "tcp://[::]:5555", "tcp://127.0.0.1:0", "tcp://127.0.0.1:70000",
-                                      "ipc://relative", "ipc://@abstract", "udp://127.0.0.1:5555", "inproc://a", "", "tcp://127.0.0.1"])
+                                      "ipc://relative", "ipc://@abstract", "udp://127.0.0.1:5555", "inproc://a", "",
+                                      "tcp://127.0.0.1"])
 def test_endpoints_elsewhere_are_refused(endpoint):
     assert endpoint_problem(endpoint)
     with pytest.raises(ConfigError, match=r"remote\.boards\.endpoint"):
@@ -297,7 +298,8 @@ def test_unknown_place_is_refused(where):
 def test_python_task_is_refused(tmp_path):
     (tmp_path / "t.py").write_text("from flightsw import python_task\n"
                                    "@python_task('my.t', reads={}, writes={'a': 'fsw_baro_t'})\ndef t(io):\n    pass\n")
-    (tmp_path / "b.toml").write_text('[bench]\nname = "b"\nduration_s = 1.0\ntasks = "t.py"\n[[node]]\nname = "n"\nwhere = "zmq:g"\n'
+    (tmp_path / "b.toml").write_text('[bench]\nname = "b"\nduration_s = 1.0\ntasks = "t.py"\n'
+                                     '[[node]]\nname = "n"\nwhere = "zmq:g"\n'
                                      '[[node.task]]\nname = "t"\ntype = "my.t"\nperiod_ticks = 1\n')
     with pytest.raises(ConfigError, match=r'node\[n\]\.where: task "t" is a Python task'):
         Bench.load(tmp_path / "b.toml").start()
@@ -307,7 +309,8 @@ def test_python_task_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("parts", [
-    [b""], [b"x" * 700], [bytes(28)], [wire.mark(wire.TICK)], [wire.mark(wire.GET)], [wire.mark(wire.HELLO), b"\xdd\xff\xff\xff\xff"],
+    [b""], [b"x" * 700], [bytes(28)], [wire.mark(wire.TICK)], [wire.mark(wire.GET)],
+    [wire.mark(wire.HELLO), b"\xdd\xff\xff\xff\xff"],
     [wire.mark(wire.HELLO), b"\x91" * 60000], [wire.mark(wire.LOAD, board=1), b"\x80", b"x"], [wire.mark(7)],
     [wire.mark(wire.PUT, board=9, payload=bytes(8)), b"x"], [wire.mark(wire.HELLO), wire.pack({"protocol": True})],
 ])
@@ -331,15 +334,15 @@ def test_worker_answers_nonsense(parts):
 
 def test_oversize_part_is_cut_off():
     context = zmq.Context()
-    with context, wire.open_socket(context, "tcp://127.0.0.1:*", bind=True) as server:
-        with wire.open_socket(context, server.get_string(zmq.LAST_ENDPOINT), bind=False) as client:
-            waits = []
+    waits = []
 
-            def wait():
-                waits.append(0)
-                if len(waits) > 4:
-                    raise TimeoutError
+    def wait():
+        waits.append(0)
+        if len(waits) > 4:
+            raise TimeoutError
 
-            wire.send(client, [bytes(wire.MAX_PART + 1)], lambda: None)
-            with pytest.raises(TimeoutError):
-                wire.receive(server, wait)
+    with (context, wire.open_socket(context, "tcp://127.0.0.1:*", bind=True) as server,
+          wire.open_socket(context, server.get_string(zmq.LAST_ENDPOINT), bind=False) as client):
+        wire.send(client, [bytes(wire.MAX_PART + 1)], lambda: None)
+        with pytest.raises(TimeoutError):
+            wire.receive(server, wait)

@@ -312,6 +312,20 @@ def test_the_booster_is_identical(booster: Path) -> None:
     assert result.notes == []
 
 
+@pytest.mark.parametrize("option", ["fcc.nav.init_tilt_deg=3.5", "fcc.control.kp_1_s=0.77"])
+def test_a_changed_parameter_makes_the_blob_that_the_bench_would_make(option: str) -> None:
+    """Also where a task's init computes its first state from its parameters."""
+    from flightsw.replay import _patch
+    from hil import Bench
+
+    path = Path(__file__).parent.parent / "bench_configs" / "zhuque3_landing.toml"
+    key, _, value = option.partition("=")
+    _, task, name = key.split(".")
+    flown, wanted = (next(c for c in Bench.load(path, sets).compiled(0) if c.name == "fcc") for sets in ([], [option]))
+    assert flown.blob != wanted.blob
+    assert _patch(flown, task, name, float(value)).blob == wanted.blob
+
+
 def test_command_replay(booster: Path, tmp_path: Path) -> None:
     def run(*args: str) -> Any:
         return CliRunner().invoke(command, [*args], catch_exceptions=False)

@@ -14,8 +14,8 @@ typedef struct { /* navigation beside it */
   double v_up_diff_m_s; /* m/s */
   double height_rms_m;  /* m, over the window of the task's parameters so far */
   double v_up_rms_m_s;  /* m/s */
-  double apogee_m;      /* m, greatest height of the navigation so far */
-  double apogee_onboard_m; /* m, greatest height of the on-board estimate so far */
+  double apogee_m;      /* m, greatest height of the navigation in the window */
+  double apogee_onboard_m; /* m, the same of the on-board estimate */
   double apogee_diff_m; /* m, difference of the two */
   uint32_t samples;     /* in the window */
   uint8_t pad0[4];

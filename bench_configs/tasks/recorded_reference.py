@@ -1,4 +1,4 @@
-"""Navigation beside the estimate that a flight's own computer made: differences, their RMS over a window, both apogees.
+"""Navigation beside the estimate that a flight's own computer made: differences, their RMS, both greatest heights.
 
 The other estimate is another filter's output, not the truth: agreement within a band shows that nothing is grossly wrong.
 """
@@ -41,8 +41,8 @@ def compare(io: TaskIO) -> None:
         s["samples"] += 1
         s["sum_h2"] += dh * dh
         s["sum_v2"] += dv * dv
-    s["apogee"] = max(s["apogee"], nav["r_bl_l"][2])
-    s["apogee_onboard"] = max(s["apogee_onboard"], onboard["height_m"])
+        s["apogee"] = max(s["apogee"], nav["r_bl_l"][2])
+        s["apogee_onboard"] = max(s["apogee_onboard"], onboard["height_m"])
     n = max(1, int(s["samples"]))
     out["t_ns"], out["height_diff_m"], out["v_up_diff_m_s"], out["samples"] = t_ns, dh, dv, s["samples"]
     out["height_rms_m"], out["v_up_rms_m_s"] = (s["sum_h2"] / n) ** 0.5, (s["sum_v2"] / n) ** 0.5

@@ -6,8 +6,8 @@ Results go to stdout, progress and messages to stderr.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import importlib.util
 import os
 import signal
 import sys
@@ -38,6 +38,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+class _Unheard(Exception):
+    """Nobody reads stdout any more."""
+
+
 class LazyGroup(click.Group):
     """Knows its commands by name; imports a command's module when it is asked for."""
 
@@ -66,6 +70,13 @@ class LazyGroup(click.Group):
             hint = f', did you mean "{near[0]}"?' if near else f"; commands: {', '.join(self.list_commands(ctx))}"
             raise click.UsageError(f'there is no command "{name}"{hint}', ctx)
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does; it would turn a closed pipe into exit code 1, which means something else here."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _Unheard from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Help lines from the table: no command is imported."""
@@ -161,8 +172,15 @@ def _known(exc: Exception) -> int:
     return int(getattr(exc, "exit_code", INTERNAL))
 
 
+def _unheard() -> int:
+    """Whoever read stdout has seen enough. Keeps the interpreter from complaining at exit; the code is that of SIGPIPE."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + 13
+
+
 def run_cli(args: list[str] | None = None) -> int:
-    """Run a command line and return its exit code; nothing but SystemExit-free codes comes out of it."""
+    """Run a command line and return its exit code. No exception comes out of it."""
     from flightsw.errors import FlightswError
 
     try:
@@ -178,10 +196,10 @@ def run_cli(args: list[str] | None = None) -> int:
         folder = getattr(exc, "run_dir", None) or getattr(exc.__context__, "run_dir", None)
         click.echo("flightsw: interrupted" + (f"; what there is lies in {folder}" if folder else ""), err=True)
         return INTERRUPTED
-    except BrokenPipeError:
-        # whoever read stdout has seen enough; keep the interpreter from complaining at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+    except (BrokenPipeError, _Unheard):
+        return _unheard()
+    except SystemExit as exc:
+        return exc.code if isinstance(exc.code, int) else OK if exc.code is None else INTERNAL
     except FlightswError as exc:
         return _known(exc)
     except Exception as exc:

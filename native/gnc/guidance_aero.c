@@ -17,7 +17,7 @@
 
 #define G0 9.80665
 #define FALL_STEPS 12
-#define BURN_SHARE 0.38
+#define BURN_SHARE 0.36
 #define DRIFT_SHARE 0.105  /* of the disturbance times burn time squared: drift that the first half of the burn cannot correct */
 #define FADE_M 400.0
 #define WIND_WALK 0.3   /* (m/s)^2/s, shear flown through */
@@ -96,12 +96,11 @@ static void observe(fsw_guid_t *g, const double up[3], double speed, double lift
   for (int i = 0; i < 2; i++) s->wind_l[i] = fsw_clamp(x[i + 1], -60.0, 60.0);
 }
 
-/* Lateral acceleration by the wind that a burn along the velocity begins with. */
+/* Lateral acceleration by the wind that a burn along the air-relative velocity begins with: thrust leans downwind by w/v. */
 static double drift(const fsw_guid_t *g, const fsw_law_params_t *m, double v_ign, int i)
 {
-  double sigma = fsw_guid_density(g->s->h_ign_m, m->rho_height_m, m->rho_curve_1_m);
-  double area = m->lift_area_m2 + m->cda_m2 * m->plume_factor;
-  return 0.5 * m->rho_pad_kg_m3 * sigma * v_ign * area * g->s->wind_l[i] / g->s->mass_kg;
+  double thrust = g->p->plan_throttle * (double)g->p->plan_engines * m->thrust_scale * m->thrust_sl_n;
+  return thrust / g->s->mass_kg * g->s->wind_l[i] / fsw_max(v_ign, 50.0);
 }
 
 /* Wanted horizontal acceleration. */

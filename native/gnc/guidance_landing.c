@@ -119,11 +119,13 @@ static void steer(fsw_guid_t *g, const fsw_law_params_t *m)
   fsw_guidance_state_t *s = g->s;
   fsw_law_in_t in = { .mass_kg = s->mass_kg, .need_prev = s->need > 0.0 && s->need < 5.0 ? s->need : 0.0, .n_engines = g->lit };
   fsw_law_out_t law;
+  double axial = fsw_v3_dot(g->f_l, g->x_l);
   for (int i = 0; i < 3; i++) {
     in.r_l[i] = g->nav->r_bl_l[i];
     in.v_l[i] = g->nav->v_bl_l[i];
-    in.a_l[i] = fsw_clamp(g->f_l[i], -100.0, 100.0) - (i == 2 ? G0 : 0.0);
-    in.target_l[i] = s->target_l[i];
+    /* sideways only what the axial force gives: the lateral accelerometer also feels the turning of the stage */
+    in.a_l[i] = i == 2 ? fsw_clamp(g->f_l[2], -100.0, 100.0) - G0 : fsw_clamp(axial, 0.0, 100.0) * g->x_l[i];
+    in.target_l[i] = s->target_l[i] + (i == 2 ? g->p->td_height_m : 0.0);
     if (i < 2) in.wind_l[i] = s->wind_l[i];
   }
   (void)fsw_landing_law(&in, m, &law);

@@ -84,17 +84,18 @@ static double tilt_limit(const fsw_law_params_t *p, double h, double a_v)
 /* ZEM/ZEV in the horizontal plane. Gravity has no part in it, and drag is left to the feedback. */
 static void lateral(const fsw_law_params_t *p, const now_t *n, double t_go, double a_v, double a_h[2])
 {
-  double t_true = fsw_max(t_go - fsw_min(p->lat_lead_s, 0.3 * t_go), 0.1), t = fsw_max(t_true, p->lat_min_s);
-  double t_v = fsw_max(t_true, 0.6 * p->lat_min_s);
+  double t_min = p->lat_min_s;
+  double t_true = fsw_max(t_go - fsw_min(p->lat_lead_s, 0.3 * t_go), 0.1), t = fsw_max(t_true, t_min);
+  double t_v = fsw_max(t_true, 0.6 * t_min);
   /* 6 ZEM/t^2 - 2 ZEV/t = -v/t - 6 e/t^2 with e the miss of a stop at constant deceleration. What of e cannot be reached in this
    * time is not tried: a soft landing beside the pad comes first. */
   double e[2] = { n->r[0] + 0.5 * n->vel[0] * t_v, n->r[1] + 0.5 * n->vel[1] * t_v }, miss = fsw_sqrt(e[0] * e[0] + e[1] * e[1]);
-  double t_free = fsw_max(t_true - 0.5 * p->lat_min_s, 0.0); /* the rest passes under the tilt limit of the last metres */
+  double t_free = fsw_max(t_true - 0.2 * t_min, 0.0); /* the rest passes under the tilt limit of the last metres */
   double reach = p->reach_tan * fsw_max(a_v, 0.0) * t_free * t_free / 6.0, share = miss > reach ? reach / miss : 1.0;
   double damp = (1.0 + 0.8 * (1.0 - share)) / t_v;
   for (int i = 0; i < 2; i++) a_h[i] = -damp * n->vel[i] - 6.0 * share * e[i] / (t * t);
   /* the last second (0.4 of the shortest horizon): no more position, only speed and an upright stage */
-  double w = fsw_clamp(t_go / (0.4 * p->lat_min_s), 0.0, 1.0), k = 3.6 / p->lat_min_s;
+  double w = fsw_clamp(t_go / (0.4 * t_min), 0.0, 1.0), k = 3.6 / t_min;
   if (w < 1.0) {
     for (int i = 0; i < 2; i++) a_h[i] = w * a_h[i] - (1.0 - w) * k * n->vel[i];
   }

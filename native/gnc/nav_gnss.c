@@ -107,7 +107,7 @@ static bool frozen(fsw_nav_state_t *s, fsw_nav_source_t *c, const fsw_gnss_t *z)
 }
 
 /* Two hypotheses for a rejected receiver: true when the filter is the one that is wrong. */
-static bool gnss_filter_wrong(const fsw_nav_state_t *s, uint32_t k)
+static bool gnss_filter_wrong(const fsw_nav_state_t *s, uint32_t k, bool velocity)
 {
   const fsw_nav_source_t *c = &s->src[k];
   if (!nav_src_on_probation(s, c) || !c->consistent) return false;
@@ -119,14 +119,15 @@ static bool gnss_filter_wrong(const fsw_nav_state_t *s, uint32_t k)
   }
   for (uint32_t j = SRC_RADALT; j < SRC_BARO; j++) /* the altimeter supports the filter against a false height */
     if (nav_src_recent(s, &s->src[j], PROBATION_NS) && fsw_abs(c->res[2]) > 5.0 * c->sigma[2]) return false;
+  if (!velocity) return s->f.t_ns - s->t_fix_ns > ALONE_NS; /* alone, position only: when nothing has supported the filter for long */
   return c->vel_rejected != 0; /* alone: only if position and velocity contradict the filter together */
 }
 
-static void reset_position(fsw_nav_state_t *s, const fsw_nav_source_t *c, const gnss_frame_t *g, fsw_events_t *ev)
+static void reset_position(fsw_nav_state_t *s, const fsw_nav_source_t *c, const gnss_frame_t *g, bool velocity, fsw_events_t *ev)
 {
   for (uint32_t i = 0; i < 3U; i++) {
     fsw_nav_open(&s->f, 0, g->ned + 3U * i, c->res[i] * c->res[i]);
-    if (c->vel_rejected) fsw_nav_open(&s->f, 3, g->ned + 3U * i, c->res_v * c->res_v);
+    if (c->vel_rejected || !velocity) fsw_nav_open(&s->f, 3, g->ned + 3U * i, c->res_v * c->res_v);
   }
   s->resets++;
   nav_src_say(ev, s, FSW_EVENT_NAV_RESET, 0, -c->res[2], 0.0);
@@ -200,12 +201,14 @@ int32_t fsw_nav_on_gnss(fsw_nav_state_t *s, const fsw_nav_params_t *p, uint32_t 
 
   if (pos.n > 0U && !pos_ok) {
     gnss_residual(&pos, z, res, sigma);
-    nav_src_note_reject(s, c, res, sigma, fsw_sqrt(nv), dt);
-    if (!gnss_filter_wrong(s, k)) {
+    double outage = fsw_max((double)(s->f.t_ns - s->t_fix_ns) * 1e-9, 1.0); /* not measured: what could have led there since the last fix */
+    double res_v = vel.n > 0U ? fsw_sqrt(nv) : 2.0 * fsw_sqrt(fsw_v3_dot(res, res)) / outage;
+    nav_src_note_reject(s, c, res, sigma, res_v, dt);
+    if (!gnss_filter_wrong(s, k, vel.n > 0U)) {
       gnss_rejected(s, p, k, ev);
       return 0;
     }
-    reset_position(s, c, &g, ev);
+    reset_position(s, c, &g, vel.n > 0U, ev);
     vel_ok = vel.n > 0U;
     c->goods = p->nav_readmit;
   }

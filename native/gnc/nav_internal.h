@@ -12,6 +12,7 @@
 #define PROBATION_NS 500000000 /* a source rejected for so long is put to the test */
 #define FRESH_NS 1000000000    /* a witness must have been heard within this time */
 #define LOST_NS 2000000000     /* no accepted sample for so long: lost */
+#define ALONE_NS 10000000000   /* no accepted fix for so long: a lone receiver without velocity may be right */
 #define ANNOUNCED_USED 1U
 #define ANNOUNCED_LOST 2U
 #define ANNOUNCED_EXCLUDED 3U

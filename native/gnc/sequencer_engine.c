@@ -14,8 +14,13 @@ typedef struct { /* what the two pressure sensors say together */
 
 uint32_t fsw_seq_check_word(const fsw_seq_engine_t *s)
 {
-  uint32_t w[7], h = 0;
-  __builtin_memcpy(w, s, sizeof w);
+  const uint32_t w[7] = { /* from the fields, not from memory: the image is the same on a big-endian machine */
+    s->t | (uint32_t)s->t_start << 16, s->igniter | (uint32_t)s->unburnt << 16, s->peak | (uint32_t)s->t_main << 16,
+    s->state | (uint32_t)s->flags << 8 | (uint32_t)s->cause << 16 | (uint32_t)s->valves << 24,
+    s->starts | (uint32_t)s->n_p << 8 | (uint32_t)s->n_r << 16 | (uint32_t)s->n_a << 24,
+    s->n_low | (uint32_t)s->n_low1 << 8 | (uint32_t)s->n_red << 16 | (uint32_t)s->n_ok << 24,
+    s->n_dis | (uint32_t)s->pad0 << 8 | (uint32_t)s->pad1 << 16 };
+  uint32_t h = 0;
   for (int i = 0; i < 7; i++) h = (h << 5 | h >> 27) ^ w[i]; /* linear over bits: every single flip changes it */
   return h;
 }

@@ -49,8 +49,8 @@ static fsw_guidance_params_t params(void)
     .propellant_kg = 8000, .drag_area_m2 = 18, .plume_factor = 0.3, .s_ref_m2 = 15.904, .cl_alpha_1_rad = 2.2,
     .burn_lift_factor = 1.0, .rho_pad_kg_m3 = 1.225, .rho_height_m = 10400, .rho_curve_1_m = 1.25e-5, .plan_engines = 1,
     .plan_throttle = 0.8, .pair_throttle = 0.66, .axial_max_g = 5.8, .td_speed_m_s = 0.8, .flare_height_m = 10,
-    .flare_throttle = 0.57, .tilt_max_deg = 20, .tilt_low_deg = 6, .tilt_td_deg = 1.2, .reach_tan = 0.3, .lat_min_s = 3, .lat_lead_s = 3,
-    .shutdown_tau_s = 0.15, .cut_height_m = 0.3, .attitude_lag_s = 0.4, .slew_max_deg_s = 8, .aero_alpha_max_deg = 8, .aero_gain = 3.5, .aero_fade_m = 500, .divert_m = 250, .hop_start_s = 2,
+    .flare_throttle = 0.57, .tilt_max_deg = 20, .tilt_low_deg = 6, .tilt_td_deg = 1.2, .reach_tan = 0.3, .lat_min_s = 5, .lat_lead_s = 3,
+    .shutdown_tau_s = 0.15, .cut_height_m = 0.3, .attitude_lag_s = 0.7, .slew_max_deg_s = 8, .aero_alpha_max_deg = 8, .aero_gain = 3.5, .aero_fade_m = 500, .divert_m = 250, .hop_start_s = 2,
     .hop_apogee_m = 500, .hop_accel_m_s2 = 3, .hop_speed_m_s = 80, .hop_settle_s = 0.5 };
 #ifdef TUNE
   if (getenv("LEAD")) p.lat_lead_s = atof(getenv("LEAD"));

@@ -1,12 +1,12 @@
-/* fly_blob on a bare Cortex-M7: the bundle lies at 0x21000000, behind a header of four little-endian u32 ("FLYB", bundle size,
+/* fly_blob on a bare Cortex-M7: the bundle lies at 0x60000000, behind a header of four little-endian u32 ("FLYB", bundle size,
  * ticks between digests, ticks). Prints what native/test/fly_blob.c prints. */
 #include "flightsw/bundle.h"
 #include "flightsw/exact.h"
 
-#define BUNDLE ((const uint8_t *)0x21000000u)
-#define ARENA ((void *)0x21400000u)
+#define BUNDLE ((const uint8_t *)0x60000000u)
+#define ARENA ((void *)0x60400000u)
 #define ARENA_BYTES (10u << 20)
-#define SCRATCH ((void *)0x21E00000u)
+#define SCRATCH ((void *)0x60E00000u)
 
 void fsw_m7_write(const char *text);
 const fsw_task_desc_t *const *fsw_builtin_tasks(uint32_t *n);
