@@ -17,6 +17,7 @@ Lockstep: the bench sends TICK with what arrived in this tick, the boards answer
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -59,7 +60,9 @@ def open_socket(context: zmq.Context[Any], endpoint: str, bind: bool) -> zmq.Soc
         socket.setsockopt(zmq.IPV6, 1)
     try:
         (socket.bind if bind else socket.connect)(endpoint)
-    except zmq.ZMQError as exc:
+        if bind and endpoint.startswith("ipc://"):
+            Path(endpoint.removeprefix("ipc://")).chmod(0o600)  # for this user only, whatever the folder allows
+    except (zmq.ZMQError, OSError) as exc:
         socket.close()
         raise LinkError(f"{endpoint} cannot be used: {exc.strerror}") from None
     return socket

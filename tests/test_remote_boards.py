@@ -172,6 +172,7 @@ def test_nothing_is_left_behind(there):
     flight = there.start(seed=1)
     child = flight._remote.groups[0]._child
     assert child.folder.stat().st_mode & 0o777 == 0o700
+    assert all(p.stat().st_mode & 0o077 == 0 for p in child.folder.iterdir() if p.is_socket())
     flight.step(3)
     flight.close()
     flight.close()

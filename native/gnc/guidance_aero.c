@@ -17,8 +17,8 @@
 
 #define G0 9.80665
 #define FALL_STEPS 12
-#define BURN_SHARE 0.36
-#define DRIFT_SHARE 0.105  /* of the disturbance times burn time squared: drift that the first half of the burn cannot correct */
+#define BURN_SHARE 0.38
+#define DRIFT_SHARE 0.07  /* of the disturbance times burn time squared: drift that the first half of the burn cannot correct */
 #define FADE_M 400.0
 #define WIND_WALK 0.3   /* (m/s)^2/s, shear flown through */
 #define AERO_VAR 0.3    /* (m/s2)^2 of one sample */

@@ -23,8 +23,9 @@
  * GATES: position triple by its joint chi-square (1e-4), velocity triple likewise, single scalars 5 sigma, altimeters 3 sigma short and 5
  * long. Bounded rejection: a source rejected for 0.5 s is tested against two hypotheses. "Filter wrong" needs an independent witness
  * (second receiver or altimeter that is rejected in the same way, or nothing left that supports the filter); then the block concerned is
- * opened by the size of the contradiction, the sample is fused and NAV_RESET is published (the barometer: when nothing else knows the height). Otherwise the source stays out until
- * nav_readmit samples in a row (altimeter: 4 of 8) pass the gate.
+ * opened by the size of the contradiction, the sample is fused and NAV_RESET is published (the barometer: when nothing else knows the height). A lone receiver
+ * without velocity is right when no fix was accepted for 10 s. Otherwise the source stays out until nav_readmit samples in a row
+ * (altimeter: 4 of 8) pass the gate.
  * Attitude at the start: upright x up, y east, z north; then the minimal rotation that takes up to the axis leaning init_tilt_deg
  * towards minus the horizontal velocity (east without one); then init_roll_deg about x. */
 #ifndef FLIGHTSW_NAV_H

@@ -50,5 +50,9 @@ int main(void) {
     for (uint32_t n = 0; rc == FSW_OK && n < bench.n_nodes; n++)
       print_line(bench.tick, n, fsw_node_digest(&bench.nodes[n], SCRATCH));
   }
+  if (rc != FSW_OK) {
+    fsw_m7_write("fly_blob: refused or stopped, code and node: -");
+    print_line((int64_t)-rc, culprit, (uint64_t)bench.tick);
+  }
   return rc == FSW_OK ? 0 : 1;
 }
