@@ -125,7 +125,8 @@ class Group:
         self._answered, self._waited_ms = -1, 0
         self._frames = wire.Frames()
         self._inputs, self._outputs = self._ports()
-        self._token, self._child = "", None  # type: tuple[str, _Child | None]
+        self._token = ""
+        self._child: _Child | None = None
         self._close: Any = None
 
     def _ports(self) -> tuple[list[_Input], list[dict[int, _Output]]]:

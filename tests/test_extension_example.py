@@ -35,7 +35,7 @@ def test_the_extension_flies_and_lands(example):
         assert flight.verdict().outcome == "lands"
         assert gauge["updates"] > 1000
         assert abs(gauge["propellant_kg"] - truth) < 0.05 * 19000.0  # an estimate from thrust, not a copy of the truth
-        assert fcc.writes_of("advice") == -(-gauge["updates"] // 10)
+        assert fcc.writes_of("advice") == -(-int(gauge["updates"]) // 10)
         assert advice["go"] == 1
 
 

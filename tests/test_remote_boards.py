@@ -1,8 +1,8 @@
 """Boards in another process: the flight is the same, record by record, and what is wrong stops the bench with the reason."""
 
+import gc
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -55,10 +55,19 @@ def flown(bench, ticks, start=None):
         return records.bytes(), flight.graph.digests(), flight.snapshot().links
 
 
-def children():
-    """Processes started by this one."""
-    ps = subprocess.Popen(["ps", "-o", "pid=", "--ppid", str(os.getpid())], stdout=subprocess.PIPE, text=True)
-    return {int(p) for p in ps.communicate()[0].split()} - {ps.pid}
+@pytest.fixture(autouse=True)
+def launched(monkeypatch):
+    """Processes that the bench has started in this test; none outlives it."""
+    children, launch = [], remote._launch
+
+    def noted(*args):
+        children.append(launch(*args))
+        return children[-1]
+
+    monkeypatch.setattr(remote, "_launch", noted)
+    yield children
+    gc.collect()
+    assert all(c.process.poll() is not None and not c.folder.exists() for c in children)
 
 
 @pytest.fixture
@@ -168,7 +177,7 @@ def test_silent_process_stops_the_bench(there):
 
 
 def test_nothing_is_left_behind(there):
-    before, threads = children(), threading.active_count()
+    threads = threading.active_count()
     flight = there.start(seed=1)
     child = flight._remote.groups[0]._child
     assert child.folder.stat().st_mode & 0o777 == 0o700
@@ -178,7 +187,6 @@ def test_nothing_is_left_behind(there):
     flight.close()
     assert child.process.returncode == 0
     assert not child.folder.exists()
-    assert children() == before
     assert threading.active_count() == threads
     flight = there.start(seed=1)
     child = flight._remote.groups[0]._child
@@ -203,10 +211,8 @@ def test_task_error_is_told(there):
 def refused(there, monkeypatch, match, **changes):
     for name, value in changes.items():
         monkeypatch.setattr(f"hil.{name}", value)
-    before = children()
     with pytest.raises(BenchUnavailable, match=match):
         there.start(seed=1)
-    assert children() == before
 
 
 def test_other_messages_are_refused(there, monkeypatch):

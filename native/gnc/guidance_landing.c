@@ -181,8 +181,8 @@ static void burn(fsw_guid_t *g, const fsw_law_params_t *model)
     g->out->thrust_cmd_n = g->out->throttle_need = 0.0;
     return;
   }
-  int32_t running = g->lit + g->starting, failed_now = g->failures > s->n_failed;
-  int64_t patience = g->lit == 0 && !failed_now && g->spares < 2 ? PREPARE_NS : REACTION_NS; /* a lone engine may have to be chilled */
+  int32_t running = g->lit + g->starting;
+  int64_t patience = g->failures == 0 && g->spares < 2 ? PREPARE_NS : REACTION_NS; /* a lone engine may have to be chilled */
   int32_t fresh = g->t_ns - s->t_request_ns < patience;
   if (running == 0 && fresh && s->n_want > 0) { /* the request has not been answered yet */
     starting(g, m);

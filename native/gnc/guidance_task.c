@@ -115,7 +115,6 @@ void fsw_guid_request(fsw_guid_t *g, int32_t n)
   if (n > s->n_want) {
     s->t_request_ns = g->t_ns;
     s->n_base = g->lit;
-    s->n_group = n - g->lit;
   }
   s->n_want = n;
 }

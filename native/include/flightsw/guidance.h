@@ -10,8 +10,8 @@
  *   vertical   the constant thrust that stops the vehicle at the flare gate, by prediction with drag, plume, mass flow and engine
  *              start transient (guidance_predictor.c): `throttle_need`. Below the gate a constant-deceleration profile is tracked:
  *              v_ref^2 = v_td^2 + 2 a_flare h. The state is advanced by the throttle lag before use.
- *   lateral    zero-effort-miss / zero-effort-velocity feedback a = 6 ZEM/t^2 - 2 ZEV/t with the vertical time to go, horizon
- *              frozen near the ground. C. N. D'Souza, AIAA 97-3709 (1997); Y. Guo, M. Hawkins, B. Wie, J. Guidance, Control and
+ *   lateral    of the centre of mass: zero-effort-miss / zero-effort-velocity feedback a = 6 ZEM/t^2 - 2 ZEV/t with the vertical time
+ *              to go, horizon frozen near the ground, what cannot be reached any more given up (soft before near). C. N. D'Souza, AIAA 97-3709 (1997); Y. Guo, M. Hawkins, B. Wie, J. Guidance, Control and
  *              Dynamics 36(3), 2013.
  *   limits     tilt by height, throttle range, axial load.
  * Ignition is commanded when `throttle_need`, start transient included, reaches `plan_throttle`. A vehicle with more than 1 g at
@@ -174,7 +174,6 @@ typedef struct { /* parameters of both guidance tasks */
 
 typedef struct { /* state of both guidance tasks */
   int64_t t_request_ns;       /* ns, last rise of the number of engines wanted */
-  int64_t t_start_ns;         /* ns, first tick with an engine starting after that */
   int64_t t_lit_ns;           /* ns, last change of the number of lit engines */
   int64_t t_phase_ns;         /* ns, begin of the phase */
   int64_t hopeless_ns;        /* ns, how long nothing has been able to stop the vehicle */
@@ -200,11 +199,9 @@ typedef struct { /* state of both guidance tasks */
   int32_t table_next;         /* entry to refresh */
   int32_t n_want;             /* engines wanted */
   int32_t n_lit;              /* engines lit, last cycle */
-  int32_t n_group;            /* engines of the last request that were new */
   int32_t n_base;             /* engines already running at the last request */
   int32_t failed;             /* 1 after an engine failed */
   int32_t n_failed;           /* engines reported failed, last cycle */
-  int32_t pad1;
   uint8_t phase;              /* FSW_PHASE_* */
   uint8_t divert;
   uint8_t ready;              /* 1 after the first valid navigation solution */
