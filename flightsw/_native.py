@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from flightsw._fingerprint import source_fingerprint
 _REBUILD = "rebuild it with: pip install -e .   (in the folder that holds pyproject.toml)"
 
 try:
-    from flightsw import _core
+    _core: Any = importlib.import_module("flightsw._core")
 except ImportError as exc:
     raise ImportError(f"flightsw: the C core is not built or cannot be loaded ({exc}); {_REBUILD}") from None
 
@@ -48,7 +49,7 @@ def include_dir() -> Path:
 
 def compiler() -> str:
     """Version text of the compiler that built the core."""
-    return ffi.string(lib.fsw_compiler()).decode()
+    return str(ffi.string(lib.fsw_compiler()).decode())
 
 
 def digest(data: Any) -> int:

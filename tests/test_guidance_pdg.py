@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from hil.pdg_compare import compare, ffi, lib
 
 DATA = Path(os.environ.get("FLIGHTSW_PDG_DATA", Path(__file__).resolve().parents[2] / "shared" / "data" / "pdg"))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from flightsw import _core
 from flightsw.params import parse_struct
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-import nesc_support as nesc  # noqa: E402
+import nesc_support as nesc
 
 pytestmark = pytest.mark.skipif(nesc.data_folder() is None, reason="NESC data not there (set FLIGHTSW_DATA)")
 

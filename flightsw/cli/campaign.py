@@ -21,7 +21,7 @@ import click
               help="Share of the feasible flights that must end as expected, for exit code 0.")
 @click.option("--csv", "csv_path", type=click.Path(path_type=Path), default=None, help="Write one line per flight.")
 @click.option("--json", "as_json", is_flag=True, help="Result as JSON on stdout.")
-def command(bench: Path, count: int, first: int, sets: tuple[str, ...], workers: int | None, at_least: float,  # noqa: PLR0913
+def command(bench: Path, count: int, first: int, sets: tuple[str, ...], workers: int | None, at_least: float,
             csv_path: Path | None, as_json: bool) -> None:
     """Fly BENCH with COUNT seeds and say how many ended as expected, apart from those that physics cannot save."""
     from hil.campaign import Row, fly_campaign, summary, write_csv
