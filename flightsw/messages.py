@@ -111,7 +111,8 @@ def _check_rules(name: str, dtype: np.dtype[Any], file: str) -> list[Problem]:
             problems.append(Problem(file, key, f"{offset - position} bytes of implicit padding before it: add an explicit pad"))
         position = offset + base.itemsize * int(np.prod(shape, dtype=int))
     if position != dtype.itemsize:
-        problems.append(Problem(file, name, f"{dtype.itemsize - position} bytes of implicit padding at its end: add an explicit pad"))
+        missing = dtype.itemsize - position
+        problems.append(Problem(file, name, f"{missing} bytes of implicit padding at its end: add an explicit pad"))
     if dtype.itemsize > MAX_MESSAGE:
         problems.append(Problem(file, name, f"{dtype.itemsize} bytes long, at most {MAX_MESSAGE} allowed"))
     return problems
@@ -134,9 +135,11 @@ def messages_of(text: str, file: str, ffi_: Any = None) -> dict[str, MessageType
     problems = []
     for body in re.findall(r"\{(.*?)}", bare, re.S):
         for declaration in filter(None, map(str.strip, body.split(";"))):
-            kind, _, rest = declaration.replace("*", " * ").rpartition(" ") if "[" not in declaration else declaration.partition(" ")
+            spaced = declaration.replace("*", " * ")
+            kind, _, rest = declaration.partition(" ") if "[" in declaration else spaced.rpartition(" ")
             if kind.strip() not in _CTYPES or ":" in rest:
-                problems.append(Problem(file, declaration, f"this type is not allowed in a message: use {', '.join(sorted(_CTYPES))}"))
+                allowed = ", ".join(sorted(_CTYPES))
+                problems.append(Problem(file, declaration, f"this type is not allowed in a message: use {allowed}"))
     if problems:
         raise ConfigError(problems)
     if ffi_ is None:

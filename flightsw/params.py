@@ -17,8 +17,8 @@ import numpy as np
 from flightsw.errors import Problem
 
 _FIELD = re.compile(r"(\w+)\s+(\w+)\s*((?:\[\s*\w+\s*\]\s*)*);\s*/\*(.*?)\*/", re.S)
-_NOTE = re.compile(r"^\s*(?:\[\s*(?P<lo>[^,\]]+),\s*(?P<hi>[^\]]+)\])?\s*(?P<pad>pad)?\s*(?:=\s*(?P<default>[-+.\w]+))?\s*(?::\s*(?P<doc>.*))?$",
-                   re.S)
+_NOTE = re.compile(r"^\s*(?:\[\s*(?P<lo>[^,\]]+),\s*(?P<hi>[^\]]+)\])?\s*(?P<pad>pad)?\s*(?:=\s*(?P<default>[-+.\w]+))?"
+                   r"\s*(?::\s*(?P<doc>.*))?$", re.S)
 
 
 @dataclass(frozen=True)

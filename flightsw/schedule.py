@@ -70,6 +70,9 @@ class Topic:
     readers: tuple[str, ...]
 
 
+_Topics = dict[str, tuple[MessageType, str | None, list[str]]]  # by name: message, task that writes it, tasks that read it
+
+
 @dataclass(frozen=True)
 class CompiledTask:
     """A task of a compiled node, with offsets into the image."""
@@ -119,7 +122,8 @@ def _bind_side(spec: TaskSpec, side: str, ports: Sequence[Port], given: Mapping[
     names = [p.name for p in ports]
     for port in given:
         if port not in names:
-            problems.append(Problem(spec.file, f"{spec.key}.{side}.{port}", f"{spec.type} has no such port{suggestion(port, names)}"))
+            text = f"{spec.type} has no such port{suggestion(port, names)}"
+            problems.append(Problem(spec.file, f"{spec.key}.{side}.{port}", text))
     for p in ports:
         topic: str | None = given.get(p.name, p.name) or None
         if side == "reads" and topic is not None and topic not in available:
@@ -152,7 +156,8 @@ def _timeline(specs: Sequence[TaskSpec], problems: list[Problem]) -> tuple[int, 
     if total > MAX_ENTRIES or hyper > MAX_ENTRIES:
         where = specs[0]
         problems.append(Problem(where.file, "task.period_ticks", f"the periods repeat together only after {hyper} ticks, "
-                                f"which needs {total} table entries (at most {MAX_ENTRIES}): choose periods that divide one another"))
+                                f"which needs {total} table entries (at most {MAX_ENTRIES}): "
+                                "choose periods that divide one another"))
         return 1, [0, 0], []
     slots: list[list[int]] = [[] for _ in range(hyper)]
     for index, s in enumerate(specs):
@@ -166,8 +171,8 @@ def _timeline(specs: Sequence[TaskSpec], problems: list[Problem]) -> tuple[int, 
 
 
 def _collect_topics(spec: NodeSpec, types: Sequence[TaskType], bound: Sequence[tuple[dict[str, str | None], dict[str, str | None]]],
-                    messages: Mapping[str, MessageType], problems: list[Problem]) -> dict[str, tuple[MessageType, str | None, list[str]]]:
-    topics: dict[str, tuple[MessageType, str | None, list[str]]] = {}
+                    messages: Mapping[str, MessageType], problems: list[Problem]) -> _Topics:
+    topics: _Topics = {}
     for task, kind, (reads, writes) in zip(spec.tasks, types, bound, strict=True):
         for side, ports, binding in (("writes", kind.writes, writes), ("reads", kind.reads, reads)):
             for port in ports:
@@ -176,7 +181,8 @@ def _collect_topics(spec: NodeSpec, types: Sequence[TaskType], bound: Sequence[t
                     continue
                 key = f"{task.key}.{side}.{port.name}"
                 if port.type not in messages:
-                    problems.append(Problem(task.file, key, f"message type {port.type} is not known: list its header under messages"))
+                    text = f"message type {port.type} is not known: list its header under messages"
+                    problems.append(Problem(task.file, key, text))
                     continue
                 message, writer, readers = topics.get(topic, (messages[port.type], None, []))
                 if message.name != port.type:
@@ -261,7 +267,8 @@ def compile_node(spec: NodeSpec, task_types: Mapping[str, TaskType], messages: M
         raise ConfigError(problems)
     written = {s.writes.get(p.name, p.name) for s, t in zip(spec.tasks, types, strict=True) for p in t.writes}
     available = (written | set(spec.inputs)) - {""}
-    bound = [(_bind_side(s, "reads", t.reads, s.reads, available, problems), _bind_side(s, "writes", t.writes, s.writes, set(), problems))
+    bound = [(_bind_side(s, "reads", t.reads, s.reads, available, problems),
+              _bind_side(s, "writes", t.writes, s.writes, set(), problems))
              for s, t in zip(spec.tasks, types, strict=True)]
     topics = _collect_topics(spec, types, bound, messages, problems)
     used: set[str] = set()

@@ -2,9 +2,9 @@
 
 usage: python -m hil.pdg_compare DATA_DIR        (DATA_DIR holds pdg_reference.json)
 
-The plant is the one of the reference: a point mass with instant thrust, constant gravity, and in the DR cases drag with a density of
-1.225 exp(-h/8500). The law runs at 50 Hz. A, C, D: engines burn from the start; the law keeps minimum thrust until the constant throttle
-that still stops reaches `PLAN`. DR: engines off until the same moment, which is the free ignition.
+The plant is the one of the reference: a point mass with instant thrust, constant gravity, and in the DR cases drag with a density
+of 1.225 exp(-h/8500). The law runs at 50 Hz. A, C, D: engines burn from the start; the law keeps minimum thrust until the constant
+throttle that still stops reaches `PLAN`. DR: engines off until the same moment, which is the free ignition.
 """
 
 import json
@@ -53,11 +53,13 @@ class Landing:
 def law_params(case: dict[str, Any], cda_m2: float) -> Any:
     return ffi.new("fsw_law_params_t *", {
         "thrust_sl_n": case["T_eng_N"], "thrust_vac_n": 0.0, "isp_sl_s": case["isp_s"], "throttle_min": case["thr_min"],
-        "throttle_max": case["thr_max"], "throttle_plan": PLAN, "throttle_lag_s": 0.0, "attitude_lag_s": 0.0, "thrust_scale": 1.0, "cda_m2": cda_m2,
-        "plume_factor": case.get("plume_factor", 1.0), "lift_area_m2": 0.0, "rho_pad_kg_m3": 1.225, "rho_height_m": 8500.0,
-        "rho_curve_1_m": 0.0, "mass_floor_kg": case["m_dry_kg"], "axial_max_m_s2": 1e3, "start_dead_s": 0.0, "start_ramp_s": 0.0,
+        "throttle_max": case["thr_max"], "throttle_plan": PLAN, "throttle_lag_s": 0.0, "attitude_lag_s": 0.0, "thrust_scale": 1.0,
+        "cda_m2": cda_m2, "plume_factor": case.get("plume_factor", 1.0), "lift_area_m2": 0.0, "rho_pad_kg_m3": 1.225,
+        "rho_height_m": 8500.0, "rho_curve_1_m": 0.0, "mass_floor_kg": case["m_dry_kg"], "axial_max_m_s2": 1e3,
+        "start_dead_s": 0.0, "start_ramp_s": 0.0,
         "td_speed_m_s": 0.5, "flare_height_m": 5.0, "flare_throttle": 0.8, "tilt_max_rad": math.radians(case["tilt_deg"]),
-        "tilt_low_rad": math.radians(case["tilt_deg"]), "tilt_td_rad": math.radians(case["tilt_deg"]), "reach_tan": 0.5, "lat_min_s": 0.6, "lat_lead_s": 0.2})
+        "tilt_low_rad": math.radians(case["tilt_deg"]), "tilt_td_rad": math.radians(case["tilt_deg"]), "reach_tan": 0.5,
+        "lat_min_s": 0.6, "lat_lead_s": 0.2})
 
 
 def derivative(y: list[float], thrust: list[float], isp: float, cda: float) -> list[float]:
@@ -129,8 +131,9 @@ def main(argv: list[str]) -> int:
     flights = compare(Path(argv[1]))
     print("problem                         propellant   optimum   excess    miss   speed   ignition  tilt")
     for f in flights:
-        print(f"{f.name:30s} {f.fuel_kg:9.1f} kg {f.optimum_kg:6.1f} kg {100 * f.excess:+6.2f} % {f.miss_m:5.2f} m {f.speed_m_s:5.2f} m/s "
-              f"{f.h_ignition_m:7.0f} m {f.peak_tilt_deg:4.1f} deg{'' if f.within_gate else '  BEYOND THE GATE'}")
+        verdict = "" if f.within_gate else "  BEYOND THE GATE"
+        print(f"{f.name:30s} {f.fuel_kg:9.1f} kg {f.optimum_kg:6.1f} kg {100 * f.excess:+6.2f} % {f.miss_m:5.2f} m "
+              f"{f.speed_m_s:5.2f} m/s {f.h_ignition_m:7.0f} m {f.peak_tilt_deg:4.1f} deg{verdict}")
     return 0 if all(f.within_gate for f in flights) else 1
 
 

@@ -1,12 +1,11 @@
 """The NASA/NESC check cases: data, bodies, and a world flown without a bench.
 
-Cases and columns: ../shared/data/nesc/README.md of the project, or the folder nesc below $FLIGHTSW_DATA.
+Cases, columns and their units: NASA/TM-2015-218675 and the header lines of the files.
 """
 
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +39,9 @@ CASES: dict[int, dict[str, Any]] = {
 }
 
 
-def data_folder() -> Path | None:
-    """Folder of the check cases, or None."""
-    root = os.environ.get("FLIGHTSW_DATA")
-    folder = (Path(root) if root else Path(__file__).resolve().parent.parent.parent / "shared" / "data") / "nesc"
-    return folder / "Atmospheric_checkcases" if folder.is_dir() else None
-
-
-def reference(case: int, sim: int) -> dict[str, np.ndarray]:
-    """One simulator's trajectory, by column name."""
-    folder = data_folder()
-    assert folder is not None
-    (path,) = folder.glob(f"Atmos_{case:02d}_*/Atmos_{case:02d}_sim_{sim:02d}.csv")
+def read_reference(folder: Path, case: int, sim: int) -> dict[str, np.ndarray]:
+    """One simulator's trajectory, by column name. `folder` is that of the data set."""
+    (path,) = folder.glob(f"Atmospheric_checkcases/Atmos_{case:02d}_*/Atmos_{case:02d}_sim_{sim:02d}.csv")
     with path.open(newline="") as file:
         names, *rows = list(csv.reader(file))
     table = np.array([[float(x) if x.strip() else np.nan for x in row] for row in rows])

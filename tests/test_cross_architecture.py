@@ -64,7 +64,8 @@ def fly(command, path):
 @pytest.mark.parametrize(("compiler", "level"), [("gcc", "-O0"), ("gcc", "-O3"), ("clang-19", "-O2")])
 def test_compilers_and_levels(flight, tmp_path, compiler, level):
     need("cmake", "ninja", compiler)
-    program = build(tmp_path / "b", f"-DCMAKE_C_COMPILER={compiler}", f"-DCMAKE_C_FLAGS_RELEASE={level}", "-DCMAKE_BUILD_TYPE=Release")
+    program = build(tmp_path / "b", f"-DCMAKE_C_COMPILER={compiler}", f"-DCMAKE_C_FLAGS_RELEASE={level}",
+                    "-DCMAKE_BUILD_TYPE=Release")
     assert fly([str(program)], flight[0]) == flight[1]
 
 

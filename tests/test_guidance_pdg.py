@@ -1,23 +1,17 @@
-"""The landing law against fuel-optimal landings (shared/data/pdg): it lands, close to the optimum, and never beats it."""
+"""The landing law against fuel-optimal landings: it lands, close to the optimum, and never beats it."""
 
 import math
-import os
-from pathlib import Path
 
 import pytest
 
 from hil.pdg_compare import compare, ffi, lib
 
-DATA = Path(os.environ.get("FLIGHTSW_PDG_DATA", Path(__file__).resolve().parents[2] / "shared" / "data" / "pdg"))
-needs_data = pytest.mark.skipif(not (DATA / "pdg_reference.json").exists(), reason=f"no reference optima in {DATA}")
-
 
 @pytest.fixture(scope="module")
-def flights():
-    return {f.name: f for f in compare(DATA)}
+def flights(data_set):
+    return {f.name: f for f in compare(data_set("pdg"))}
 
 
-@needs_data
 @pytest.mark.parametrize("name", ["A_1eng_nominal", "C_2eng_3km_330mps", "D_3eng_late_1500m"])
 def test_lands_within_three_percent_of_the_optimum(flights, name):
     f = flights[name]
@@ -26,7 +20,6 @@ def test_lands_within_three_percent_of_the_optimum(flights, name):
     assert f.fuel_kg >= f.optimum_kg - 0.5, "nothing beats the optimum: the plant is wrong"
 
 
-@needs_data
 @pytest.mark.parametrize("name", ["DR1_1eng_6km_340mps_kp1", "DR1_1eng_6km_340mps_kp0.3", "DR3_3eng_6km_340mps_kp1",
                                   "DR3_3eng_6km_340mps_kp0.3"])
 def test_free_ignition_with_drag_lands(flights, name):
@@ -38,8 +31,9 @@ def test_free_ignition_with_drag_lands(flights, name):
 
 def law(h=500.0, v=80.0, n=1, need=0.0, **change):
     p = ffi.new("fsw_law_params_t *", {
-        "thrust_sl_n": 814e3, "thrust_vac_n": 923e3, "isp_sl_s": 283.0, "throttle_min": 0.5, "throttle_max": 1.0, "throttle_plan": 0.8,
-        "throttle_lag_s": 0.15, "thrust_scale": 1.0, "cda_m2": 18.0, "plume_factor": 0.3, "lift_area_m2": 39.8, "rho_pad_kg_m3": 1.225,
+        "thrust_sl_n": 814e3, "thrust_vac_n": 923e3, "isp_sl_s": 283.0, "throttle_min": 0.5, "throttle_max": 1.0,
+        "throttle_plan": 0.8, "throttle_lag_s": 0.15, "thrust_scale": 1.0, "cda_m2": 18.0, "plume_factor": 0.3,
+        "lift_area_m2": 39.8, "rho_pad_kg_m3": 1.225,
         "rho_height_m": 10400.0, "rho_curve_1_m": 1.25e-5, "mass_floor_kg": 24300.0, "axial_max_m_s2": 56.9, "td_speed_m_s": 0.9,
         "flare_height_m": 10.0, "flare_throttle": 0.6, "tilt_max_rad": 0.35, "tilt_low_rad": 0.087, "tilt_td_rad": 0.02,
         "reach_tan": 0.2, "lat_min_s": 3.0, "lat_lead_s": 2.0})
@@ -67,8 +61,9 @@ def test_always_an_answer_within_the_limits(h, v, n):
 def test_need_agrees_with_constant_deceleration_in_vacuum_without_fuel():
     """v^2 / 2h = u T/m - g when neither drag nor mass flow counts."""
     p = ffi.new("fsw_law_params_t *", {
-        "thrust_sl_n": 600e3, "isp_sl_s": 1e9, "throttle_min": 0.5, "throttle_max": 1.0, "thrust_scale": 1.0, "rho_height_m": 8500.0,
-        "mass_floor_kg": 1.0, "td_speed_m_s": 0.001, "flare_height_m": 0.0, "flare_throttle": 0.6, "axial_max_m_s2": 1e3})
+        "thrust_sl_n": 600e3, "isp_sl_s": 1e9, "throttle_min": 0.5, "throttle_max": 1.0, "thrust_scale": 1.0,
+        "rho_height_m": 8500.0, "mass_floor_kg": 1.0, "td_speed_m_s": 0.001,
+        "flare_height_m": 0.0, "flare_throttle": 0.6, "axial_max_m_s2": 1e3})
     stop = ffi.new("fsw_stop_in_t *", {"h_m": 1000.0, "v_m_s": 120.0, "lat": 1.0, "mass_kg": 30e3, "n_new": 1.0})
     out = ffi.new("fsw_stop_out_t *")
     need = lib.fsw_stop_need(stop, p, 0.7, 8, out)

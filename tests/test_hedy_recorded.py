@@ -1,7 +1,6 @@
 """A real flight as recorded boards: the mapping row by row, the verdict beside the on-board estimate, replay, bad mappings."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +13,17 @@ from hil import Bench, run_bench
 from hil.recording import VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get(VARIABLE) or ROOT.parent / "shared" / "data")
-SET = "telemetry/hprocket"
-THERE = (DATA / SET / "hedy_imu.csv").is_file()
-needs_data = pytest.mark.skipif(not THERE and not os.environ.get("CI"), reason=f"no {SET} in the data folder (set {VARIABLE})")
 
 
 @pytest.fixture(scope="module")
-def flown(tmp_path_factory):
-    assert THERE, f"the recorded flight {SET} is not in the data folder: set {VARIABLE}"
+def folder(data_set):
+    return data_set("telemetry/hprocket")
+
+
+@pytest.fixture(scope="module")
+def flown(folder, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(VARIABLE, str(DATA))
+        patch.setenv(VARIABLE, str(folder.parents[1]))
         bench = Bench.load(ROOT / "bench_configs" / "hedy_recorded.toml")
         return run_bench(bench, out_root=tmp_path_factory.mktemp("runs"), report=False)
 
@@ -34,8 +33,8 @@ def log(flown):
     return Log.open(flown.log_path)
 
 
-def column(file, *names):
-    with (DATA / SET / file).open() as stream:
+def column(path, *names):
+    with path.open() as stream:
         headings = stream.readline().strip().split(",")
         return np.loadtxt(stream, delimiter=",", usecols=[headings.index(n) for n in names], unpack=True)
 
@@ -43,7 +42,6 @@ def column(file, *names):
 # ---- the flight --------------------------------------------------------------------------------------------------------
 
 
-@needs_data
 def test_verdict(flown):
     verdict = flown.verdict
     assert verdict.met
@@ -52,19 +50,17 @@ def test_verdict(flown):
     assert len(verdict.criteria) == 6
 
 
-@needs_data
-def test_apogee_beside_the_record(log):
+def test_apogee_beside_the_record(folder, log):
     nav = log["/fcc/nav"]
     before_shock = nav[nav["t_valid_ns"] < 38_000_000_000]
-    height, t = column("hedy_flightInfo.csv", "height", "ts")
+    height, t = column(folder / "hedy_flightInfo.csv", "height", "ts")
     assert abs(before_shock["r_bl_l"][:, 2].max() - height.max()) < 15.0
     assert abs(before_shock["t_valid_ns"][before_shock["r_bl_l"][:, 2].argmax()] * 1e-9 - 0.766 - t[height.argmax()]) < 0.5
 
 
-@needs_data
-def test_samples_enter_as_recorded(log):
+def test_samples_enter_as_recorded(folder, log):
     imu = log["/fcc/imu0"]
-    ts, ax, ay, az, gx, gy, gz = column("hedy_imu.csv", "ts", "Ax", "Ay", "Az", "Gx", "Gy", "Gz")
+    ts, ax, ay, az, gx, gy, gz = column(folder / "hedy_imu.csv", "ts", "Ax", "Ay", "Az", "Gx", "Gy", "Gz")
     n = len(imu)
     assert n == 24558  # what arrives within 245.6 s
     assert np.array_equal(imu["seq"], np.arange(1, n + 1))
@@ -75,13 +71,12 @@ def test_samples_enter_as_recorded(log):
     assert np.allclose(imu["dv_b"][1:], mean(force), rtol=0, atol=1e-6)
     assert np.allclose(imu["dtheta_b"][1:], mean(rate), rtol=0, atol=1e-6)
     assert np.all(imu["dv_b"][:3, 0] > 0.09)  # the nose is up
-    assert np.array_equal(log["/fcc/baro"]["p_pa"], column("hedy_baro.csv", "P")[: len(log["/fcc/baro"])])
+    assert np.array_equal(log["/fcc/baro"]["p_pa"], column(folder / "hedy_baro.csv", "P")[: len(log["/fcc/baro"])])
 
 
-@needs_data
-def test_fixes_and_their_outages(log):
+def test_fixes_and_their_outages(folder, log):
     gnss, nav = log["/fcc/gnss0"], log["/fcc/nav"]
-    lat, lon, ts = column("hedy_gnssInfo.csv", "latitude", "longitude", "ts")
+    lat, lon, ts = column(folder / "hedy_gnssInfo.csv", "latitude", "longitude", "ts")
     r = gnss["r_e"]
     assert len(r) == len(ts)
     assert np.allclose(np.degrees(np.arctan2(r[:, 1], r[:, 0])), lon, atol=1e-9)
@@ -92,7 +87,6 @@ def test_fixes_and_their_outages(log):
     assert quality == {20.0: 0, 60.0: 1, 240.0: 0}  # the receiver repeats one position from 36 s to 104 s
 
 
-@needs_data
 def test_replay_is_identical(log):
     result = replay(log)
     assert result.identical

@@ -60,7 +60,9 @@ def test_all_problems_of_a_header_are_reported_together():
 
 def test_user_message_joins_the_builtin_ones(tmp_path):
     header = tmp_path / "mine.h"
-    header.write_text("/* cffi: begin */\ntypedef struct { double level_m; uint32_t n; uint8_t pad0[4]; } tank_t;\n/* cffi: end */\n")
+    header.write_text("/* cffi: begin */\n"
+                      "typedef struct { double level_m; uint32_t n; uint8_t pad0[4]; } tank_t;\n"
+                      "/* cffi: end */\n")
     every = flightsw.load_messages([header])
     assert every["tank_t"].dtype == np.dtype([("level_m", "f8"), ("n", "u4"), ("pad0", "u1", (4,))])
     header.write_text("/* cffi: begin */\ntypedef struct { double x; } fsw_imu_t;\n/* cffi: end */\n")

@@ -8,8 +8,8 @@
  * delta = x - (x.u) u the lateral acceleration is -(q s_ref cl_alpha / m) delta, and to accelerate towards the pad the top leans away
  * from it. Thrust acts along +x, towards the side of the lean: the two oppose each other in the burn (guidance_law.c).
  *
- * Prediction: point mass with drag to the ignition height, then the burn. In a burn along the velocity the horizontal speed falls
- * faster than the vertical (ratio T/(T - g) in the exponent), so it covers BURN_SHARE of its speed times the burn time.
+ * Prediction: point mass with drag to the ignition height, then the burn (guidance_burn.c), both along the air-relative velocity in the
+ * estimated wind, which is taken to grow with the square root of height.
  * Command: proportional navigation on the predicted miss, a = -N miss / (t_eff t_left); lift slope and wind are estimated from the measured
  * lateral specific force (Kalman filter). The angle of attack fades to zero before ignition. */
 #include "flightsw/guidance.h"
@@ -17,11 +17,12 @@
 
 #define G0 9.80665
 #define FALL_STEPS 12
-#define BURN_SHARE 0.38
-#define DRIFT_SHARE 0.07  /* of the disturbance times burn time squared: drift that the first half of the burn cannot correct */
+#define BURN_HEIGHT 0.5   /* of the ignition height: where the wind of the burn is taken */
 #define FADE_M 400.0
-#define WIND_WALK 0.3   /* (m/s)^2/s, shear flown through */
-#define AERO_VAR 0.3    /* (m/s2)^2 of one sample */
+#define WIND_WALK 0.15  /* (m/s)^2/s, shear flown through */
+#define AERO_VAR 2.0    /* (m/s2)^2 of one sample: gusts and turning, correlated over half a second */
+#define LIFT_WALK 1e-6  /* 1/s */
+#define LIFT_SIGMA 0.05 /* 1, the slope is known to this: in a closed loop it can hardly be told from wind */
 #define IGN_RELAX 0.5
 #define SPEED_MIN_M_S 40.0 /* slower than this the stage stays upright */
 
@@ -85,22 +86,15 @@ static void observe(fsw_guid_t *g, const double up[3], double speed, double lift
   fsw_guidance_state_t *s = g->s;
   double along = fsw_v3_dot(g->f_l, up), lean = fsw_v3_dot(g->x_l, up), x[3] = { s->lift_scale, s->wind_l[0], s->wind_l[1] };
   double k = (lift * s->lift_scale + drag) / speed, *c = s->lift_cov;
-  c[0] = fsw_min(c[0] + 1e-4 * g->dt_s, 0.25);
+  c[0] = fsw_min(c[0] + LIFT_WALK * g->dt_s, LIFT_SIGMA * LIFT_SIGMA);
   c[3] = fsw_min(c[3] + WIND_WALK * g->dt_s, 400.0);
   c[5] = fsw_min(c[5] + WIND_WALK * g->dt_s, 400.0);
   for (int i = 0; i < 2; i++) {
     double h[3] = { -lift * (g->x_l[i] - lean * up[i]), i == 0 ? k : 0.0, i == 1 ? k : 0.0 };
     update(x, c, h, g->f_l[i] - along * up[i], AERO_VAR);
   }
-  s->lift_scale = fsw_clamp(x[0], 0.4, 2.0);
+  s->lift_scale = fsw_clamp(x[0], 0.4, 3.0);
   for (int i = 0; i < 2; i++) s->wind_l[i] = fsw_clamp(x[i + 1], -60.0, 60.0);
-}
-
-/* Lateral acceleration by the wind that a burn along the air-relative velocity begins with: thrust leans downwind by w/v. */
-static double drift(const fsw_guid_t *g, const fsw_law_params_t *m, double v_ign, int i)
-{
-  double thrust = g->p->plan_throttle * (double)g->p->plan_engines * m->thrust_scale * m->thrust_sl_n;
-  return thrust / g->s->mass_kg * g->s->wind_l[i] / fsw_max(v_ign, 50.0);
 }
 
 /* Wanted horizontal acceleration. */
@@ -111,11 +105,17 @@ static void navigate(fsw_guid_t *g, const fsw_law_params_t *m, double a[3])
   fall_t f;
   fall(m, r[2], down, lat, h_end, g->s->mass_kg, &f);
   ignition_height(g, m, f.v_m_s);
-  double t_eff = fsw_max(f.cover_s + f.decay * (BURN_SHARE * g->s->t_burn_s + 0.8), 1.0);
+  fsw_burn_path_t burn;
+  int32_t n = g->s->failed && g->spares >= 2 ? 2 : (int32_t)g->p->plan_engines;
+  fsw_stop_in_t in = { .h_m = h_end, .v_m_s = f.v_m_s, .lat = 1.0, .mass_kg = g->s->mass_kg, .dead_s = m->start_dead_s,
+    .ramp_s = m->start_ramp_s, .n_new = (double)n };
+  fsw_guid_burn_path(&in, m, g->s->failed ? g->p->pair_throttle : g->p->plan_throttle, &burn);
+  double t_eff = fsw_max(f.cover_s + f.decay * burn.cover_s, 1.0), h = fsw_max(r[2], 1.0);
+  double w_fall = fsw_sqrt(0.5 * (h + h_end) / h), w_burn = fsw_sqrt(BURN_HEIGHT * h_end / h);
+  double t_wind = w_fall * (f.t_s - f.cover_s + (1.0 - f.decay) * burn.cover_s) + w_burn * burn.wind_s;
   double t_left = fsw_max(f.t_s - (g->s->failed ? 0.3 : 1.0) * g->p->aero_fade_m / fsw_max(f.v_m_s, 50.0), 2.0);
-  double share = DRIFT_SHARE * g->s->t_burn_s * g->s->t_burn_s;
   for (int i = 0; i < 2; i++) {
-    double miss = r[i] - g->s->target_l[i] + v[i] * t_eff + share * drift(g, m, f.v_m_s, i);
+    double miss = r[i] - g->s->target_l[i] + v[i] * t_eff + g->s->wind_l[i] * t_wind;
     a[i] = -g->p->aero_gain * miss / (t_eff * t_left);
   }
   a[2] = 0.0;

@@ -120,13 +120,14 @@ static void steer(fsw_guid_t *g, const fsw_law_params_t *m)
   fsw_law_in_t in = { .mass_kg = s->mass_kg, .need_prev = s->need > 0.0 && s->need < 5.0 ? s->need : 0.0, .n_engines = g->lit };
   fsw_law_out_t law;
   double axial = fsw_v3_dot(g->f_l, g->x_l);
+  double below = fsw_sqrt(fsw_clamp(g->nav->r_bl_l[2] / fsw_max(s->h_ign_m, 100.0), 0.02, 1.0)); /* last seen at ignition */
   for (int i = 0; i < 3; i++) {
     in.r_l[i] = g->nav->r_bl_l[i];
     in.v_l[i] = g->nav->v_bl_l[i];
     /* sideways only what the axial force gives: the lateral accelerometer also feels the turning of the stage */
     in.a_l[i] = i == 2 ? fsw_clamp(g->f_l[2], -100.0, 100.0) - G0 : fsw_clamp(axial, 0.0, 100.0) * g->x_l[i];
     in.target_l[i] = s->target_l[i] + (i == 2 ? g->p->td_height_m : 0.0);
-    if (i < 2) in.wind_l[i] = s->wind_l[i];
+    if (i < 2) in.wind_l[i] = below * s->wind_l[i];
   }
   (void)fsw_landing_law(&in, m, &law);
   s->need = law.throttle_need;

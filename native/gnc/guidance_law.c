@@ -6,6 +6,10 @@
 #define TRACK_GAIN_1_S 3.0  /* 1/s, speed error of the flare profile */
 #define HOLD_TICKS_S 0.15   /* s before the gate: the predicted need is too noisy there and is kept */
 #define NEED_ITERATIONS 4
+#define REVERSED_LEAN 0.08  /* rad, largest lean off the air-relative velocity where lift outweighs thrust */
+#define REVERSED_GAIN 2.5   /* navigation constant there */
+#define STEERS_BELOW 0.7    /* lift over thrust below which thrust steers */
+#define WIND_BELOW 0.75     /* mean wind of the rest of the burn over that of here */
 
 typedef struct {
   double h, v;          /* m above the target, m/s descent rate, advanced by the lag */
@@ -101,27 +105,47 @@ static void lateral(const fsw_law_params_t *p, const now_t *n, double t_go, doub
   }
 }
 
-/* Lean per wanted lean when lift L opposes thrust T, share = 1 - L/T: 1/share where thrust clearly wins, nothing where the two cancel
- * or lift wins: there the stage stays along its velocity. (Leaning the other way would work only if lift were known well.) */
+/* Lean per wanted lean when lift L opposes thrust T, share = 1 - L/T: 1/share where one clearly wins (negative, the other way, where it
+ * is lift), nothing where the two about cancel and the stage stays along its air-relative velocity. */
 static double lean_gain(double share)
 {
-  if (share > 0.5) return 1.0 / share;
-  return share > 0.2 ? 2.0 * (share - 0.2) / 0.3 : 0.0;
+  if (share > 0.5 || share < -0.6) return 1.0 / share;
+  if (share > 0.2) return 2.0 * (share - 0.2) / 0.3;
+  return share < -0.3 ? (share + 0.3) / 0.18 : 0.0;
+}
+
+/* While lift outweighs thrust: steer by it towards a burn that ends at the target, relative to a stage along its air-relative velocity. */
+static void reversed(const fsw_law_in_t *in, const fsw_law_params_t *p, const now_t *n, double a_v, double need, double a_h[2])
+{
+  fsw_burn_path_t path;
+  fsw_stop_in_t s = { .h_m = n->h, .v_m_s = n->v, .lat = 1.0, .mass_kg = in->mass_kg, .n_new = (double)in->n_engines };
+  fsw_guid_burn_path(&s, p, fsw_clamp(need, p->throttle_min, p->throttle_max), &path);
+  double k = REVERSED_GAIN / (fsw_max(path.cover_s, 1.0) * fsw_max(path.reversed_s, 1.0));
+  for (int i = 0; i < 2; i++) {
+    double miss = n->r[i] + n->vel[i] * path.cover_s + in->wind_l[i] * WIND_BELOW * path.wind_s;
+    a_h[i] = -(n->vel[i] - in->wind_l[i]) / fsw_max(n->v, 10.0) * a_v - k * miss;
+  }
+}
+
+/* Lift over thrust, both per angle of lean. */
+static double lift_share(const fsw_law_in_t *in, const fsw_law_params_t *p, const now_t *n, double a_v)
+{
+  double q = 0.5 * p->rho_pad_kg_m3 * n->sigma * fsw_v3_dot(n->vel, n->vel);
+  return q * p->lift_area_m2 / fsw_max(in->mass_kg, p->mass_floor_kg) / fsw_max(a_v, 0.1);
 }
 
 /* The lift of a stage leaning away from its velocity opposes the thrust component of the same lean (guidance_aero.c). */
 static void lean(const fsw_law_in_t *in, const fsw_law_params_t *p, const now_t *n, double a_v, double limit, double a_h[2])
 {
-  double speed2 = fsw_v3_dot(n->vel, n->vel), speed = fsw_sqrt(speed2);
-  double q = 0.5 * p->rho_pad_kg_m3 * n->sigma * speed2;
-  double lift = q * p->lift_area_m2 / fsw_max(in->mass_kg, p->mass_floor_kg), share = 1.0 - lift / fsw_max(a_v, 0.1);
-  if (speed > 20.0 && lift > 0.02 * a_v) {
+  double ratio = lift_share(in, p, n, a_v), share = 1.0 - ratio;
+  if (fsw_v3_norm(n->vel) > 20.0 && ratio > 0.02) {
     double retro[2], turn[2];
     for (int i = 0; i < 2; i++) {
       retro[i] = -(n->vel[i] - in->wind_l[i]) / fsw_max(n->v, 10.0) * a_v;
       turn[i] = lean_gain(share) * (a_h[i] - retro[i]);
     }
-    for (int i = 0; i < 2; i++) a_h[i] = retro[i] + turn[i];
+    double most = share < 0.0 ? REVERSED_LEAN * a_v : 1e3 * a_v, size = fsw_sqrt(turn[0] * turn[0] + turn[1] * turn[1]);
+    for (int i = 0; i < 2; i++) a_h[i] = retro[i] + (size > most ? most / size : 1.0) * turn[i];
   }
   double most = fsw_max(a_v, 0.0) * fsw_tan(fsw_clamp(limit, 0.0, 1.2)), size = fsw_sqrt(a_h[0] * a_h[0] + a_h[1] * a_h[1]);
   if (size > most && size > 0.0) {
@@ -159,7 +183,10 @@ int32_t fsw_landing_law(const fsw_law_in_t *in, const fsw_law_params_t *p, fsw_l
   }
   double a_h[2], floor_a = p->throttle_min * n.a_unit;
   double a_lean = fsw_clamp(a_v, fsw_max(floor_a, 1.0), p->throttle_max * n.a_unit);
-  lateral(p, &n, out->t_go_s, a_lean, a_h);
+  if (lift_share(in, p, &n, a_lean) > STEERS_BELOW)
+    reversed(in, p, &n, a_lean, need, a_h);
+  else
+    lateral(p, &n, out->t_go_s, a_lean, a_h);
   lean(in, p, &n, a_lean, tilt_limit(p, n.h, a_lean), a_h);
   double a_abs = fsw_sqrt(a_v * a_v + a_h[0] * a_h[0] + a_h[1] * a_h[1]);
   double u = (a_v > 0.0 ? a_abs : 0.0) / n.a_unit;

@@ -1,6 +1,6 @@
 /* test_sequencer_states.c - every reachable state of one engine, every quantised input: breadth-first over the compiled
- * fsw_seq_step() with short timers, and the invariants of reference/reliability.md 1.2 on every transition. Then the same step under
- * every single bit flip of its state. Exits non-zero on failure; the ranges enumerated are printed. */
+ * fsw_seq_step() with short timers, and on every transition the invariants that invariants() below states (order of purge, chill, leads
+ * and igniter; everything shut when safe or aborted; limits in time). Then the same step under every single bit flip of its state. Exits non-zero on failure; the ranges enumerated are printed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 function, out, *sources = sys.argv[1:]
-symbols = sorted({s for src in sources for s in re.findall(r"^(?:FSW_TASK\(\s*|const fsw_task_desc_t\s+)(fsw_task_\w+)", Path(src).read_text("utf-8"), re.M)})
+definition = re.compile(r"^(?:FSW_TASK\(\s*|const fsw_task_desc_t\s+)(fsw_task_\w+)", re.M)
+symbols = sorted({s for src in sources for s in definition.findall(Path(src).read_text("utf-8"))})
 lines = ['#include "flightsw/task.h"', ""]
 lines += [f"extern const fsw_task_desc_t {s};" for s in symbols]
-lines += ["", f"const fsw_task_desc_t *const *{function}(uint32_t *n);", "", f"const fsw_task_desc_t *const *{function}(uint32_t *n) {{"]
+head = f"const fsw_task_desc_t *const *{function}(uint32_t *n)"
+lines += ["", f"{head};", "", f"{head} {{"]
 lines += ["  static const fsw_task_desc_t *const table[] = {"]
 lines += [f"    &{s}," for s in symbols] or ["    0,"]
 lines += ["  };", f"  *n = {len(symbols)}u;", "  return table;", "}", ""]

@@ -113,11 +113,21 @@ typedef struct {
   double load_m_s2;           /* m/s2, greatest axial load */
 } fsw_stop_out_t;
 
+typedef struct { /* a burn along the air-relative velocity: miss = r + v cover_s + w wind_s */
+  double cover_s;             /* s, horizontal distance per horizontal speed */
+  double wind_s;              /* s, drift per wind */
+  double reversed_s;          /* s, for so long lift steers better than thrust */
+  double t_s;                 /* s, to touchdown */
+} fsw_burn_path_t;
+
 /* The landing law. Returns the status bits. Pure function. */
 int32_t fsw_landing_law(const fsw_law_in_t *in, const fsw_law_params_t *p, fsw_law_out_t *out);
 
 /* Prediction with throttle u. h_rem_m - dist_m > 0: stops above the gate. */
 void fsw_stop_predict(const fsw_stop_in_t *in, const fsw_law_params_t *p, double u, fsw_stop_out_t *out);
+
+/* Horizontal motion of a burn of n_new engines at throttle u, start transient included (guidance_burn.c). */
+void fsw_guid_burn_path(const fsw_stop_in_t *in, const fsw_law_params_t *p, double u, fsw_burn_path_t *out);
 
 /* Constant throttle that stops at the gate, up to 9.99, by at most `iterations` secant steps from `guess`; out: at that throttle. */
 double fsw_stop_need(const fsw_stop_in_t *in, const fsw_law_params_t *p, double guess, int32_t iterations, fsw_stop_out_t *out);
@@ -138,7 +148,7 @@ typedef struct { /* parameters of both guidance tasks */
   double drag_area_m2;        /* [0, 1e4] = 18 : drag area tail first, engines off, first guess */
   double plume_factor;        /* [0, 1] = 0.3 : share of the drag left while engines run, first guess */
   double s_ref_m2;            /* [0, 1e4] = 15.904 : reference area of cl_alpha */
-  double cl_alpha_1_rad;      /* [0, 100] = 2.2 : lift derivative tail first (see guidance_aero.c for the sign); 0: no lift steering */
+  double cl_alpha_1_rad;      /* [0, 100] = 2.4 : lift derivative tail first (see guidance_aero.c for the sign); 0: no lift steering */
   double burn_lift_factor;    /* [0, 1] = 1 : share of the lift left while engines run */
   double rho_pad_kg_m3;       /* [0, 2] = 1.225 : air density at the pad */
   double rho_height_m;        /* [1000, 20000] = 10400 : density scale height at the pad: rho_pad exp(-h/H (1 + c h)) */

@@ -41,10 +41,12 @@
  * pair; 3: the axis engine and a pair; and so on. Of the symmetric sets of that size whose members are all available, the one that
  * needs the fewest starts. All its starts are commanded in one tick. Engines outside the set are shut down when the set is complete.
  * If a size cannot be made for spare_wait_s (guidance may change its mind after a failure), the next larger symmetric set is used,
- * then whatever is left. A set that is ready at once goes before one that is not; a set starts when all its members are ready. A single off-axis engine is not kept alone
- * when its moment is beyond `trim_share` of the gimbal's (one of a pair is then not dropped).
- * Sources: reference/reliability.md 1, reference/landing.md 2 and 6; D. K. Huzel and D. H. Huang, Modern Engineering for Design of
- * Liquid-Propellant Rocket Engines (1992), ch. 2 (start and shutdown sequences). */
+ * then whatever is left. A set that is ready at once goes before one that is not; a set starts when all its members are ready.
+ * A single off-axis engine is not kept alone when its moment is beyond `trim_share` of the gimbal's (one of a pair is then not
+ * dropped).
+ * Sources: landings lost by an engine that did not light or died, as published (Falcon Heavy demonstration core 2018, Starship flight 3
+ * 2024, New Glenn 1 2025, Zhuque-3 2025); D. K. Huzel and D. H. Huang, Modern Engineering for Design of Liquid-Propellant Rocket
+ * Engines (1992), ch. 2 (start and shutdown sequences). */
 #ifndef FLIGHTSW_SEQUENCER_H
 #define FLIGHTSW_SEQUENCER_H
 #include "flightsw/messages.h"
