@@ -35,9 +35,10 @@ void fsw_guid_burn_path(const fsw_stop_in_t *in, const fsw_law_params_t *p, doub
     mass = fsw_max(mass - flow * f * dt, p->mass_floor_kg);
     t += dt;
   }
-  double rest = fsw_max(h, 0.0) / v; /* half the speed times twice this */
-  out->cover_s = cover + rest * decay;
-  out->wind_s = t - cover + rest * (1.0 - decay);
+  double rest = fsw_max(h, 0.0) / v;                             /* the stop takes twice this */
+  double share = rest - 0.5 * fsw_min(p->lat_lead_s, 0.6 * rest); /* lateral motion ends earlier, as in the landing law */
+  out->cover_s = cover + share * decay;
+  out->wind_s = t - cover + share * (1.0 - decay);
   out->reversed_s = reversed;
   out->t_s = t + 2.0 * rest;
 }

@@ -13,6 +13,7 @@
 #define HOPELESS_NS 500000000LL
 #define CUT_DELAY_S 0.03         /* request to closing valves, half a cycle included */
 #define STOP_HEIGHT_M 20.0
+#define FOOT_LEAN_MAX 0.06       /* rad, a greater lean is still being taken out */
 #define MORE_THROTTLE 0.57       /* a pair relieves or joins a running engine when all that then run need this */
 #define URGENT_S 0.4             /* start at the latest this long before the last chance */
 
@@ -113,20 +114,26 @@ static void starting(fsw_guid_t *g, const fsw_law_params_t *m)
   g->out->t_go_s = o.t_s;
 }
 
+/* How much lower than the middle of the foot plane the lowest foot stands with the present lean. */
+static double foot_drop(const fsw_guid_t *g)
+{
+  return g->p->leg_radius_m * fsw_min(fsw_sqrt(g->x_l[0] * g->x_l[0] + g->x_l[1] * g->x_l[1]), FOOT_LEAN_MAX);
+}
+
 /* The landing law on the engines that run. */
 static void steer(fsw_guid_t *g, const fsw_law_params_t *m)
 {
   fsw_guidance_state_t *s = g->s;
   fsw_law_in_t in = { .mass_kg = s->mass_kg, .need_prev = s->need > 0.0 && s->need < 5.0 ? s->need : 0.0, .n_engines = g->lit };
   fsw_law_out_t law;
-  double axial = fsw_v3_dot(g->f_l, g->x_l);
+  double axial = fsw_v3_dot(g->f_l, g->x_l), foot = foot_drop(g);
   double below = fsw_sqrt(fsw_clamp(g->nav->r_bl_l[2] / fsw_max(s->h_ign_m, 100.0), 0.02, 1.0)); /* last seen at ignition */
   for (int i = 0; i < 3; i++) {
     in.r_l[i] = g->nav->r_bl_l[i];
     in.v_l[i] = g->nav->v_bl_l[i];
     /* sideways only what the axial force gives: the lateral accelerometer also feels the turning of the stage */
     in.a_l[i] = i == 2 ? fsw_clamp(g->f_l[2], -100.0, 100.0) - G0 : fsw_clamp(axial, 0.0, 100.0) * g->x_l[i];
-    in.target_l[i] = s->target_l[i] + (i == 2 ? g->p->td_height_m : 0.0);
+    in.target_l[i] = s->target_l[i] + (i == 2 ? g->p->td_height_m + foot : 0.0);
     if (i < 2) in.wind_l[i] = below * s->wind_l[i];
   }
   (void)fsw_landing_law(&in, m, &law);
@@ -154,7 +161,7 @@ static int32_t cut_stops(const fsw_guid_t *g, double h, double down)
 /* The engines go off for good: at the ground, or stopped above it with a minimum thrust that would lift the vehicle. */
 static int32_t cut_off(const fsw_guid_t *g, const fsw_law_params_t *m)
 {
-  double h = g->nav->r_bl_l[2], down = -g->nav->v_bl_l[2];
+  double h = g->nav->r_bl_l[2] - foot_drop(g), down = -g->nav->v_bl_l[2];
   if (h < g->p->cut_height_m && cut_stops(g, h, down)) return 1;
   double least = (double)g->lit * g->s->scale * m->throttle_min * full_thrust(g, m) / g->s->mass_kg;
   return h < STOP_HEIGHT_M && down < 0.0 && least > G0;

@@ -158,7 +158,8 @@ typedef struct { /* parameters of both guidance tasks */
   double pair_throttle;       /* [0.1, 1] = 0.66 : throttle at which a spare group is started */
   double axial_max_g;         /* [1, 50] = 5.8 : axial load limit in 9.80665 m/s2 */
   double td_speed_m_s;        /* [0.1, 5] = 0.8 : wanted descent rate at the ground */
-  double td_height_m;         /* [0, 5] = 0.15 : height at which that is reached: the lowest foot of a stage leaning 0.8 deg touches early */
+  double td_height_m;         /* [-1, 5] = 0.06 : height of the lowest foot at which that is reached */
+  double leg_radius_m;        /* [0, 100] = 0 : foot circle: a leaning stage touches early */
   double flare_height_m;      /* [0.5, 200] = 10 : height where the last deceleration profile begins */
   double flare_throttle;      /* [0.05, 1] = 0.57 : throttle of that profile */
   double tilt_max_deg;        /* [0, 45] = 20 : tilt limit in the burn */
@@ -168,7 +169,7 @@ typedef struct { /* parameters of both guidance tasks */
   double lat_min_s;           /* [0.5, 20] = 6 : shortest horizon of the lateral law */
   double lat_lead_s;          /* [0, 20] = 3 : lateral motion ends this long before touchdown */
   double shutdown_tau_s;      /* [0.001, 10] = 0.15 : decay of the thrust after cut-off */
-  double cut_height_m;        /* [0, 5] = 0.3 : below it the engines go off when the decaying thrust just stops the vehicle */
+  double cut_height_m;        /* [0, 5] = 0.2 : with the lowest foot below it the engines go off when the decaying thrust just stops the vehicle */
   double attitude_lag_s;      /* [0, 3] = 0.3 : lag of the attitude loop, for the lateral law */
   double slew_max_deg_s;      /* [0.1, 100] = 8 : rate limit of the commanded attitude */
   double aero_alpha_max_deg;  /* [0, 20] = 8 : angle of attack limit of the aerodynamic phase */
