@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -244,9 +245,11 @@ def test_stranger_is_refused(there, monkeypatch):
             **{"remote._launch": lambda endpoint, token, folder: launch(endpoint, "guess", folder)})
 
 
-def test_worker_that_cannot_start(there, monkeypatch):
-    monkeypatch.setattr(sys, "path", [])  # it finds no packages
-    with pytest.raises(BenchUnavailable, match=r"their process has ended \(exit code 1\): .*hil"):
+def test_worker_that_cannot_start(there, monkeypatch, tmp_path):
+    assert "msgpack" in sys.modules  # this process has it
+    (tmp_path / "msgpack.py").write_text('raise ImportError("msgpack is damaged")\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BenchUnavailable, match=r"their process has ended \(exit code 1\): .*msgpack is damaged"):
         there.start(seed=1)
 
 
@@ -257,8 +260,15 @@ def joined(endpoint, limit_s=5.0):
     return Bench.load(CONFIGS / "zhuque3_zmq.toml", overlay={"remote": {"boards": {"endpoint": endpoint, "limit_s": limit_s}}})
 
 
-def test_served_boards(there, tmp_path):
-    endpoint = f"ipc://{tmp_path}/b" if len(str(tmp_path)) < 80 else "ipc:///tmp/flightsw-test-boards"
+@pytest.fixture
+def short_folder():
+    """A folder of its own with a path short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="b") as folder:
+        yield folder
+
+
+def test_served_boards(there, short_folder):
+    endpoint = f"ipc://{short_folder}/b"
     said: list[str] = []
     server = threading.Thread(target=remote_worker.serve, args=(endpoint, said.append, 2))
     server.start()

@@ -1,10 +1,12 @@
 #include "flightsw/bench.h"
 
 #include "flightsw/exact.h"
+#include "publish.h"
 
-/* Link image: first the due lists, one per arrival slot (a power of two of them): a count and up to n_links link indices. Then per
- * linked source topic a ring of payloads, as deep as its slowest link: what is written in tick n lies in slot n % depth until
- * every link of the topic has delivered it, at the start of tick n + latency, before anything is sent in that tick. */
+/* A route is what the links of one source topic with the same latency have in common: they fall due together. Link image: first the
+ * due lists, one per arrival slot (a power of two of them): a count and up to n_links indices of routes. Then per linked source
+ * topic a ring of payloads, as deep as its slowest link: what is written in tick n lies in slot n % depth until every link of the topic
+ * has delivered it, at the start of tick n + latency, before anything is sent in that tick. */
 
 static uint32_t align8(uint32_t n) { return (n + 7u) & ~7u; }
 
@@ -45,7 +47,7 @@ static uint32_t image_bytes(const fsw_link_t *links, uint32_t n) {
 }
 
 size_t fsw_bench_memory(const fsw_link_t *links, uint32_t n_links) {
-  return (size_t)image_bytes(links, n_links) + n_links * sizeof(fsw_link_rt_t) + align8(2u * n_links);
+  return (size_t)image_bytes(links, n_links) + n_links * (sizeof(fsw_route_t) + sizeof(fsw_end_t));
 }
 
 static int32_t check_links(const fsw_bench_t *b) {
@@ -59,36 +61,49 @@ static int32_t check_links(const fsw_bench_t *b) {
   return FSW_OK;
 }
 
-/* For each topic, the contiguous list of the links it feeds. */
+/* The links from link i on that have its source and its latency become one route, unless an earlier link has done so. */
+static uint32_t add_route(fsw_bench_t *b, uint32_t i, fsw_route_t *route, uint32_t first) {
+  const fsw_link_t *link = &b->links[i];
+  *route = (fsw_route_t){.size = link->size, .stride = align8(link->size), .latency = link->latency_ticks, .first = first};
+  for (uint32_t k = 0; k < b->n_links; k++) {
+    const fsw_link_t *other = &b->links[k];
+    if (!same_source(other, link) || other->latency_ticks != link->latency_ticks) continue;
+    if (k < i) return 0;
+    const fsw_node_t *dst = &b->nodes[other->dst_node];
+    b->ends[first + route->count++] = (fsw_end_t){dst->image + dst->topics[other->dst_topic].offset, other->dst_node, other->dst_topic};
+  }
+  return route->count;
+}
+
+/* The routes of one topic share a ring as deep as the slowest of them. Returns its end. */
+static uint8_t *place_ring(fsw_route_t *routes, uint32_t n, uint8_t *at) {
+  uint32_t depth = 0;
+  for (uint32_t i = 0; i < n; i++)
+    if (routes[i].latency > depth) depth = routes[i].latency;
+  for (uint32_t i = 0; i < n; i++) {
+    routes[i].ring = at;
+    routes[i].depth = depth;
+  }
+  return n ? at + (size_t)routes[0].stride * depth : at;
+}
+
+/* For each topic its routes, for each route its ends, both contiguous. */
 static void sort_links(fsw_bench_t *b) {
-  uint32_t at = 0;
+  uint32_t routes = 0, ends = 0;
+  uint8_t *at = b->link_image + (size_t)b->due_stride * ((size_t)b->due_mask + 1u);
   for (uint32_t n = 0; n < b->n_nodes; n++) {
     for (uint32_t t = 0; t < b->nodes[n].n_topics; t++) {
       fsw_topic_rt_t *topic = &b->nodes[n].topics[t];
-      topic->first_link = (uint16_t)at;
-      topic->n_links = 0;
+      topic->first_route = (uint16_t)routes;
       for (uint32_t i = 0; i < b->n_links; i++) {
-        if (b->links[i].src_node == n && b->links[i].src_topic == t) {
-          b->link_of_topic[at++] = (uint16_t)i;
-          topic->n_links++;
-        }
+        if (b->links[i].src_node != n || b->links[i].src_topic != t) continue;
+        uint32_t added = add_route(b, i, &b->routes[routes], ends);
+        routes += added > 0;
+        ends += added;
       }
+      topic->n_routes = (uint16_t)(routes - topic->first_route);
+      at = place_ring(b->routes + topic->first_route, topic->n_routes, at);
     }
-  }
-}
-
-static void place_rings(fsw_bench_t *b) {
-  uint32_t at = b->due_stride * ((uint32_t)b->due_mask + 1u);
-  for (uint32_t i = 0; i < b->n_links; i++) {
-    uint32_t depth = ring_depth(b->links, b->n_links, i);
-    if (depth == 0) continue;
-    for (uint32_t k = i; k < b->n_links; k++) {
-      if (!same_source(&b->links[k], &b->links[i])) continue;
-      const fsw_node_t *dst = &b->nodes[b->links[k].dst_node];
-      b->links_rt[k] = (fsw_link_rt_t){.ring = b->link_image + at, .dst = dst->image + dst->topics[b->links[k].dst_topic].offset,
-        .size = b->links[k].size, .stride = align8(b->links[k].size), .depth = depth, .latency = b->links[k].latency_ticks};
-    }
-    at += align8(b->links[i].size) * depth;
   }
 }
 
@@ -104,14 +119,13 @@ int32_t fsw_bench_init(fsw_bench_t *b, fsw_node_t *nodes, uint32_t n_nodes, cons
   b->link_image = memory;
   b->link_image_size = bytes;
   uint8_t *at = (uint8_t *)memory + bytes;
-  b->links_rt = (fsw_link_rt_t *)(void *)at;
-  b->link_of_topic = (uint16_t *)(void *)(at + n_links * sizeof(fsw_link_rt_t));
+  b->routes = (fsw_route_t *)(void *)at;
+  b->ends = (fsw_end_t *)(void *)(at + n_links * sizeof(fsw_route_t));
   __builtin_memset(memory, 0, size);
   int32_t rc = check_links(b);
   if (rc != FSW_OK) return rc;
   b->due_mask = (int64_t)due_slots(max_latency(links, n_links)) - 1;
   b->due_stride = due_stride(n_links);
-  place_rings(b);
   sort_links(b);
   for (uint32_t n = 0; n < n_nodes; n++) {
     nodes[n].bench = b;
@@ -134,48 +148,34 @@ void fsw_bench_set_recorder(fsw_bench_t *b, fsw_recorder_t *rec) {
   }
 }
 
-static inline uint16_t *due_list(const fsw_bench_t *b, int64_t tick) {
-  return (uint16_t *)(void *)(b->link_image + (size_t)(tick & b->due_mask) * b->due_stride);
-}
-
-static inline uint8_t *ring_slot(const fsw_link_rt_t *k, int64_t sent) {
-  return k->depth == 1 ? k->ring : k->ring + (size_t)(sent % (int64_t)k->depth) * k->stride;
-}
-
 void fsw_bench_publish(fsw_node_t *node, uint32_t topic) {
-  const fsw_topic_rt_t *rt = &node->topics[topic];
-  fsw_topic_head_t *head = (fsw_topic_head_t *)(void *)(node->image + rt->offset);
-  int64_t tick = ((const fsw_image_head_t *)(const void *)node->image)->tick;
-  head->tick = tick;
-  head->seq++;
-  if (rt->channel != FSW_UNBOUND && node->recorder && (rt->every == 1 || head->seq % rt->every == 1))
-    fsw_record(node->recorder, rt->channel, head->seq, tick * node->base_tick_ns, head + 1, rt->size);
-  if (rt->n_links == 0) return;
-  const fsw_bench_t *b = node->bench;
-  const uint16_t *links = b->link_of_topic + rt->first_link;
-  __builtin_memcpy(ring_slot(&b->links_rt[links[0]], tick), head + 1, rt->size);
-  for (uint32_t i = 0; i < rt->n_links; i++) {
-    uint16_t *due = due_list(b, tick + (int64_t)b->links_rt[links[i]].latency);
-    due[2u + due[0]++] = links[i];
-  }
+  publish_topic(node, topic, ((const fsw_image_head_t *)(const void *)node->image)->tick);
 }
 
-static void deliver(fsw_bench_t *b, int64_t tick) {
-  uint16_t *due = due_list(b, tick);
-  for (uint32_t i = 0; i < due[0]; i++) {
-    const fsw_link_rt_t *k = &b->links_rt[due[2u + i]];
-    const uint8_t *payload = ring_slot(k, tick - (int64_t)k->latency);
-    if (b->recorder) { /* the whole gate; without a recorder it comes down to the lines below */
-      const fsw_link_t *link = &b->links[due[2u + i]];
-      fsw_node_input(&b->nodes[link->dst_node], link->dst_topic, payload);
-      continue;
-    }
-    fsw_topic_head_t *head = (fsw_topic_head_t *)(void *)k->dst;
-    __builtin_memcpy(head + 1, payload, k->size);
+/* A message at the end of its links: through the whole gate with a recorder, which comes down to the lines below without one. */
+static inline void arrive(const fsw_bench_t *b, const fsw_route_t *route, int64_t tick) {
+  const uint8_t *payload = ring_slot(route, tick - (int64_t)route->latency);
+  const fsw_end_t *end = b->ends + route->first, *last = end + route->count;
+  if (b->recorder) {
+    for (; end != last; end++) fsw_node_input(&b->nodes[end->node], end->topic, payload);
+    return;
+  }
+  for (; end != last; end++) {
+    fsw_topic_head_t *head = (fsw_topic_head_t *)(void *)end->dst;
+    __builtin_memcpy(head + 1, payload, route->size);
     head->tick = tick;
     head->seq++;
   }
+}
+
+static void deliver(const fsw_bench_t *b, int64_t tick) {
+  uint16_t *due = due_list(b, tick);
+  const uint16_t *at = due + 2, *last = at + due[0];
+  for (; at != last; at++) arrive(b, &b->routes[*at], tick);
   due[0] = 0;
+}
+
+static void deliver_feed(fsw_bench_t *b, int64_t tick) {
   fsw_feed_t *f = &b->feed;
   for (; f->next < f->count && f->ticks[f->next] <= tick; f->next++)
     fsw_node_input(&b->nodes[f->nodes[f->next]], f->topics[f->next], f->payload + f->offsets[f->next]);
@@ -183,29 +183,26 @@ static void deliver(fsw_bench_t *b, int64_t tick) {
 
 /* Most nodes have nothing to do in most ticks: let them pass without a call. */
 static inline int pass_idle(fsw_node_t *node, int64_t tick) {
+  if (tick >= node->due_tick) return 0;
   fsw_image_head_t *head = (fsw_image_head_t *)(void *)node->image;
-  if (node->slot_tick + 1 != tick || head->error) return 0;
-  uint32_t slot = node->slot + 1u == node->hyperperiod ? 0 : node->slot + 1u;
-  if (node->starts[slot] != node->starts[slot + 1]) return 0;
-  node->slot = slot;
-  node->slot_tick = tick;
   head->skip_mask = 0;
   head->tick = tick + 1;
   return 1;
 }
 
+static int32_t run_node(const fsw_bench_t *b, fsw_node_t *node, int64_t tick) {
+  if (!b->remote || !b->remote[node->index]) return fsw_node_step(node);
+  int32_t rc = b->remote_end(tick, node->index);
+  ((fsw_image_head_t *)(void *)node->image)->tick = tick + 1;
+  return rc;
+}
+
 static int32_t run_nodes(fsw_bench_t *b, int64_t tick) {
-  for (uint32_t n = 0; n < b->n_nodes; n++) {
-    int32_t rc;
-    if (!b->remote && pass_idle(&b->nodes[n], tick)) continue;
-    if (b->remote && b->remote[n]) {
-      rc = b->remote_end(tick, n);
-      ((fsw_image_head_t *)(void *)b->nodes[n].image)->tick = tick + 1;
-    } else {
-      rc = fsw_node_step(&b->nodes[n]);
-    }
+  for (fsw_node_t *node = b->nodes, *last = node + b->n_nodes; node != last; node++) {
+    if (pass_idle(node, tick)) continue;
+    int32_t rc = run_node(b, node, tick);
     if (rc != FSW_OK) {
-      b->error_node = n;
+      b->error_node = node->index;
       return rc;
     }
   }
@@ -236,11 +233,13 @@ static int32_t stop_met(fsw_bench_t *b) {
 }
 
 int32_t fsw_bench_run(fsw_bench_t *b, int64_t until_tick) {
+  for (uint32_t n = 0; n < b->n_nodes; n++) b->nodes[n].due_tick = -1; /* the caller may have restored a snapshot */
   while (b->tick < until_tick) {
     if (b->recorder && !fsw_recorder_room(b->recorder, b->worst_bytes, b->worst_records)) return FSW_NEED_DRAIN;
     int64_t tick = b->tick;
     int32_t rc = FSW_OK;
     deliver(b, tick);
+    deliver_feed(b, tick);
     if (b->remote && b->remote_begin) rc = b->remote_begin(tick);
     if (rc == FSW_OK) rc = run_nodes(b, tick);
     if (rc != FSW_OK) return rc;

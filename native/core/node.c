@@ -3,6 +3,7 @@
 #include "flightsw/bench.h"
 #include "flightsw/digest.h"
 #include "flightsw/exact.h"
+#include "publish.h"
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #define BIG_ENDIAN_HOST 1
@@ -127,7 +128,7 @@ size_t fsw_node_memory(const void *blob) {
   const fsw_blob_head_t *h = blob;
   if (h->magic != FSW_BLOB_MAGIC) return 0;
   return up8(h->image_size) + up8(h->n_tasks * sizeof(fsw_bound_task_t)) + up8(h->n_topics * sizeof(fsw_topic_rt_t))
-    + 2u * up8(h->n_ports * sizeof(void *));
+    + 2u * up8(h->n_ports * sizeof(void *)) + up8(h->hyperperiod * sizeof(uint32_t));
 }
 
 static uint32_t expanded(const fsw_port_t *ports, uint32_t n) {
@@ -180,6 +181,16 @@ static int32_t bind_task(fsw_node_t *node, fsw_bound_task_t *b, const fsw_blob_t
   return FSW_OK;
 }
 
+/* From each slot the way to the next one that has a task: at most once around. */
+static void find_idle(const uint32_t *starts, uint32_t n, uint32_t *idle) {
+  uint32_t ahead = n;
+  for (uint32_t round = 0; round < 2; round++)
+    for (uint32_t i = n; i-- > 0;) {
+      idle[i] = ahead;
+      ahead = starts[i] != starts[i + 1] ? 1 : (ahead < n ? ahead + 1 : n);
+    }
+}
+
 int32_t fsw_node_load(fsw_node_t *node, void *memory, size_t size, const void *blob, const fsw_task_desc_t *const *tasks,
                       uint32_t n_tasks, uint32_t *culprit) {
   const fsw_blob_head_t *h = blob;
@@ -192,7 +203,7 @@ int32_t fsw_node_load(fsw_node_t *node, void *memory, size_t size, const void *b
   *node = (fsw_node_t){.image = at, .image_size = h->image_size, .hyperperiod = h->hyperperiod, .n_tasks = h->n_tasks,
     .n_topics = h->n_topics, .n_runs = h->n_runs, .base_tick_ns = h->base_tick_ns, .blob_hash = h->hash,
     .starts = (const void *)(bytes + h->off_starts), .entries = (const void *)(bytes + h->off_entries),
-    .runs = (const void *)(bytes + h->off_runs), .slot_tick = -2};
+    .runs = (const void *)(bytes + h->off_runs), .due_tick = -1};
   __builtin_memcpy(node->image, bytes + h->off_image, h->image_size);
   ((fsw_image_head_t *)(void *)node->image)->blob_hash = h->hash;
   at += up8(h->image_size);
@@ -201,7 +212,11 @@ int32_t fsw_node_load(fsw_node_t *node, void *memory, size_t size, const void *b
   node->topics = (void *)at;
   at += up8(h->n_topics * sizeof(fsw_topic_rt_t));
   void **payload = (void *)at;
-  const void **heads = (void *)(at + up8(h->n_ports * sizeof(void *)));
+  at += up8(h->n_ports * sizeof(void *));
+  const void **heads = (void *)at;
+  uint32_t *idle = (void *)(at + up8(h->n_ports * sizeof(void *)));
+  find_idle(node->starts, h->hyperperiod, idle);
+  node->idle = idle;
   const fsw_blob_topic_t *topics = (const void *)(bytes + h->off_topics);
   for (uint32_t i = 0; i < h->n_topics; i++)
     node->topics[i] = (fsw_topic_rt_t){.offset = topics[i].offset, .size = topics[i].size, .channel = FSW_UNBOUND, .every = 1};
@@ -232,43 +247,45 @@ void fsw_node_input(fsw_node_t *node, uint32_t topic, const void *payload) {
     fsw_record(node->recorder, rt->channel, head->seq, tick * node->base_tick_ns, payload, rt->size);
 }
 
-/* tick modulo hyperperiod, without a division while ticks follow one another. */
+/* Slot of the tick; knows from then on when the next task is due. Without a division while due ticks follow one another. */
 static inline uint32_t slot_of(fsw_node_t *node, int64_t tick) {
-  if (tick == node->slot_tick + 1) {
-    node->slot = node->slot + 1u == node->hyperperiod ? 0 : node->slot + 1u;
-  } else if (tick != node->slot_tick) {
-    node->slot = (uint32_t)(tick % (int64_t)node->hyperperiod);
-  }
-  node->slot_tick = tick;
-  return node->slot;
+  uint32_t slot = tick == node->due_tick ? node->due_slot : (uint32_t)(tick % (int64_t)node->hyperperiod);
+  uint32_t ahead = node->idle[slot], next = slot + ahead;
+  node->due_tick = tick + (int64_t)ahead;
+  node->due_slot = next >= node->hyperperiod ? next - node->hyperperiod : next;
+  return slot;
+}
+
+static inline int32_t run_task(fsw_node_t *node, fsw_bound_task_t *task, const fsw_image_head_t *head, int64_t tick) {
+  task->io.tick = tick;
+  task->io.t_ns = tick * node->base_tick_ns;
+  task->io.seed = head->seed; /* from the image: a restored snapshot brings its own */
+  task->io.stream = head->stream;
+  task->io.publish = task->all_out;
+  int32_t rc = task->step(&task->io);
+  if (rc != 0) return rc;
+  uint32_t publish = task->io.publish & task->all_out;
+  for (; publish; publish &= publish - 1u) publish_topic(node, task->out_topics[__builtin_ctz(publish)], tick);
+  return 0;
 }
 
 int32_t fsw_node_step(fsw_node_t *node) {
   fsw_image_head_t *head = (fsw_image_head_t *)(void *)node->image;
   if (head->error) return FSW_E_STEP;
-  uint32_t slot = slot_of(node, head->tick);
-  uint32_t end = node->starts[slot + 1];
-  int64_t t_ns = head->tick * node->base_tick_ns;
-  for (uint32_t e = node->starts[slot]; e < end; e++) {
-    uint32_t index = node->entries[e];
-    if (head->skip_mask && index < 64 && (head->skip_mask >> index & 1u)) continue;
-    fsw_bound_task_t *task = &node->tasks[index];
-    task->io.tick = head->tick;
-    task->io.t_ns = t_ns;
-    task->io.seed = head->seed; /* from the image: a restored snapshot brings its own */
-    task->io.stream = head->stream;
-    task->io.publish = task->all_out;
-    int32_t rc = task->step(&task->io);
+  int64_t tick = head->tick;
+  uint32_t slot = slot_of(node, tick);
+  const uint16_t *entry = node->entries + node->starts[slot], *end = node->entries + node->starts[slot + 1];
+  for (; entry != end; entry++) {
+    if (head->skip_mask && *entry < 64 && (head->skip_mask >> *entry & 1u)) continue;
+    int32_t rc = run_task(node, &node->tasks[*entry], head, tick);
     if (rc != 0) {
       head->error = rc;
-      head->error_task = index;
+      head->error_task = *entry;
       return FSW_E_STEP;
     }
-    uint32_t publish = task->io.publish & task->all_out;
-    for (; publish; publish &= publish - 1u) fsw_bench_publish(node, task->out_topics[__builtin_ctz(publish)]);
   }
   head->skip_mask = 0;
-  head->tick++;
+  head->tick = tick + 1;
   return FSW_OK;
 }
 

@@ -19,6 +19,7 @@ enum { FINE, STALE, INVALID, ZERO, SATURATED, FROZEN, PARITY, CAUSES };
 typedef struct {
   const fsw_imu_t *z[N]; /* fresh sample, or NULL */
   double x[N][6];        /* rad, m/s: its increments */
+  double mid[6];         /* their middle values when calm */
   double limit_g;        /* rad, parity limits of this sample */
   double limit_a;        /* m/s */
   int64_t t_ns;          /* time of validity of the sample */
@@ -101,21 +102,23 @@ static double middle(double a, double b, double c)
   return c < lo ? lo : (c > hi ? hi : c);
 }
 
-/* The spread of all three is within the limit. */
-static bool all_agree(const round_t *r)
+/* Middle values of three components; true when their spread is within the limit. */
+static bool middle_of_all(const round_t *r, uint32_t first, double limit, double mid[3])
 {
-  for (uint32_t i = 0; i < 6U; i++) {
-    double a = r->x[0][i];
-    double b = r->x[1][i];
-    double c = r->x[2][i];
-    double lo = a < b ? a : b;
-    double hi = a < b ? b : a;
-    lo = c < lo ? c : lo;
-    hi = c > hi ? c : hi;
-    if (!(hi - lo <= (i < 3U ? r->limit_g : r->limit_a))) return false;
+  bool agree = true;
+  for (uint32_t i = 0; i < 3U; i++) {
+    double a = r->x[0][first + i];
+    double b = r->x[1][first + i];
+    double c = r->x[2][first + i];
+    double lo = fsw_min(a, b);
+    double hi = fsw_max(b, a);
+    mid[i] = fsw_max(lo, fsw_min(hi, c));
+    agree = agree && fsw_max(hi, c) - fsw_min(lo, c) <= limit;
   }
-  return true;
+  return agree;
 }
+
+static bool all_agree(round_t *r) { return middle_of_all(r, 0, r->limit_g, r->mid) && middle_of_all(r, 3, r->limit_a, r->mid + 3); }
 
 /* Pairwise differences of the units that are fine so far: who disagrees with all others fails. */
 static void parity_test(const fsw_imu_vote_state_t *s, round_t *r)
@@ -210,7 +213,7 @@ static uint32_t combine(fsw_imu_vote_state_t *s, const round_t *r, uint32_t use,
   uint32_t m[N] = {0};
   uint32_t n = 0;
   if (r->calm) {
-    for (uint32_t i = 0; i < 6U; i++) out[i] = middle(r->x[0][i], r->x[1][i], r->x[2][i]);
+    for (uint32_t i = 0; i < 6U; i++) out[i] = r->mid[i];
     s->lock = 0;
     s->split_run = 0;
     return use;

@@ -46,22 +46,29 @@ void fsw_nav_solution(const fsw_nav_state_t *s, fsw_nav_t *out)
   out->valid = out->quality < 3U ? 1 : 0;
 }
 
-/* Standard deviations of the three vehicle blocks along the axes of l: sum over the columns of D_j (c u_j)^2. */
+/* Adds d (c u)^2 of one column to the variances of the first n_blocks vehicle blocks along the axes of l. */
+static void add_column(const double c_le[9], const double *u, uint32_t n_blocks, double d, double var[9])
+{
+  for (uint32_t b = 0; b < 3U * n_blocks; b += 3U) {
+    double t[3];
+    fsw_m3_mulv(c_le, u + b, t);
+    for (uint32_t i = 0; i < 3U; i++) var[b + i] += d * t[i] * t[i];
+  }
+}
+
+/* Standard deviations of the three vehicle blocks along the axes of l. */
 static void sigmas(const fsw_nav_state_t *s, double *sigma_l[3])
 {
   double var[9] = {0.0};
-  for (uint32_t j = 0; j < FSW_NAV_N; j++) {
-    double d = s->f.d[j];
-    if (!(d > 0.0)) continue;
-    double col[FSW_NAV_NX];
+  for (uint32_t j = 0; j < FSW_NAV_NX; j++) {
+    double col[FSW_NAV_NX] = {0.0};
     const double *uj = s->f.u + j * (j - 1U) / 2U;
-    for (uint32_t i = 0; i < FSW_NAV_NX; i++) col[i] = i < j ? uj[i] : (i == j ? 1.0 : 0.0);
-    for (uint32_t b = 0; b < 9U; b += 3U) {
-      double t[3];
-      fsw_m3_mulv(s->c_le, col + b, t);
-      for (uint32_t i = 0; i < 3U; i++) var[b + i] += d * t[i] * t[i];
-    }
+    for (uint32_t i = 0; i < j; i++) col[i] = uj[i];
+    col[j] = 1.0;
+    if (s->f.d[j] > 0.0) add_column(s->c_le, col, j / 3U + 1U, s->f.d[j], var);
   }
+  for (uint32_t j = FSW_NAV_NX; j < FSW_NAV_N; j++)
+    if (s->f.d[j] > 0.0) add_column(s->c_le, s->f.u + j * (j - 1U) / 2U, 3U, s->f.d[j], var);
   for (uint32_t b = 0; b < 3U; b++)
     for (uint32_t i = 0; i < 3U; i++) sigma_l[b][i] = fsw_sqrt(fsw_max(var[3U * b + i], 0.0));
 }

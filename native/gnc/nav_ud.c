@@ -8,7 +8,15 @@
 
 #define COL(j) ((j) * ((j) - 1U) / 2U)
 #define NX FSW_NAV_NX
-#define NW (FSW_NAV_NX + 6U)
+#define NW (FSW_NAV_NX + 7U) /* states, six noises, and a zero that makes the number even */
+
+/* Two neighbours at a time: element by element the same IEEE operations on every target, half the instructions where the processor
+ * has such registers. */
+typedef double pair __attribute__((vector_size(16)));
+typedef double pair_mem __attribute__((vector_size(16), aligned(8), may_alias));
+
+static inline pair load2(const double *p) { return *(const pair_mem *)p; }
+static inline void store2(double *p, pair x) { *(pair_mem *)p = x; }
 
 /* P += c a a^T, c >= 0. Agee and Turner, White Sands TR 38 (1972). `a` is used up; entries above `top` must be zero. */
 void fsw_ud_rank1(double *u, double *d, double c, double *a, uint32_t top)
@@ -46,25 +54,47 @@ void fsw_ud_decay(double *u, double *d, uint32_t n, uint32_t j, double m)
   d[j] *= m * m;
 }
 
-/* f_j = (U^T h)_j for one column; h is zero below index `first`. */
-static double column_dot(const double *uj, const double *h, uint32_t first, uint32_t j)
+typedef struct { /* the elements of h that are not zero: a measurement sees few of the states */
+  uint32_t n;
+  uint32_t at[FSW_NAV_N + 1U]; /* the last is followed by the number of states */
+  double h[FSW_NAV_N];
+} sparse_t;
+
+static void sparse(const double *h, uint32_t n, sparse_t *s)
 {
-  double f = h[j];
-  for (uint32_t i = first; i < j; i++) f += uj[i] * h[i];
-  return f;
+  s->n = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    if (h[i] == 0.0) continue;
+    s->at[s->n] = i;
+    s->h[s->n++] = h[i];
+  }
+  s->at[s->n] = n;
 }
 
-static uint32_t first_nonzero(const double *h, uint32_t n)
+/* How many of the elements lie before column j, given how many lie before an earlier one. */
+static uint32_t elements_before(const sparse_t *s, uint32_t m, uint32_t j)
 {
-  uint32_t k = 0;
-  while (k < n && h[k] == 0.0) k++;
-  return k;
+  while (s->at[m] < j) m++;
+  return m;
+}
+
+/* f_j = (U^T h)_j for one column, above whose diagonal lie the first m elements of h. */
+static double column_dot(const double *uj, double hj, const sparse_t *s, uint32_t m)
+{
+  double f = hj;
+  for (uint32_t i = 0; i < m; i++) f += uj[s->at[i]] * s->h[i];
+  return f;
 }
 
 void fsw_ud_project(const double *u, const double *d, uint32_t n, const double *h, double *f)
 {
-  uint32_t first = first_nonzero(h, n);
-  for (uint32_t j = 0; j < n; j++) f[j] = j >= first && d[j] > 0.0 ? column_dot(u + COL(j), h, first, j) : 0.0;
+  sparse_t s;
+  sparse(h, n, &s);
+  uint32_t m = 0;
+  for (uint32_t j = 0; j < n; j++) {
+    m = elements_before(&s, m, j);
+    f[j] = d[j] > 0.0 ? column_dot(u + COL(j), h[j], &s, m) : 0.0;
+  }
 }
 
 double fsw_ud_inner(const double *d, uint32_t n, const double *fa, const double *fb)
@@ -87,30 +117,46 @@ double fsw_ud_cov(const double *u, const double *d, uint32_t n, uint32_t i, uint
   return s;
 }
 
+/* Column u of n elements and gain k: u + lambda k, k + v u. */
+static void gain_column(double *u, double *k, uint32_t n, double lambda, double v)
+{
+  uint32_t i = 0;
+  for (; i + 1U < n; i += 2U) {
+    pair t = load2(u + i);
+    pair g = load2(k + i);
+    store2(u + i, t + lambda * g);
+    store2(k + i, g + v * t);
+  }
+  if (i < n) {
+    double t = u[i];
+    u[i] = t + lambda * k[i];
+    k[i] += v * t;
+  }
+}
+
 /* Bierman (1977), section V.3: one scalar z = h x + noise of variance r > 0; x collects the correction of the epoch. */
 double fsw_ud_scalar(double *u, double *d, double *x, uint32_t n, const double *h, double nu, double r)
 {
   double k[FSW_NAV_N];
-  uint32_t first = first_nonzero(h, n);
+  sparse_t s;
+  sparse(h, n, &s);
+  uint32_t m = 0;
   double alpha = r;
   double res = nu;
-  for (uint32_t j = first; j < n; j++) res -= h[j] * x[j];
+  for (uint32_t i = 0; i < s.n; i++) res -= s.h[i] * x[s.at[i]];
   for (uint32_t j = 0; j < n; j++) k[j] = 0.0;
-  for (uint32_t j = first; j < n; j++) {
+  for (uint32_t j = 0; j < n; j++) {
     if (!(d[j] > 0.0)) continue;
     double *uj = u + COL(j);
-    double f = column_dot(uj, h, first, j);
+    m = elements_before(&s, m, j);
+    double f = column_dot(uj, h[j], &s, m);
     if (f == 0.0) continue;
     double v = d[j] * f;
     double before = alpha;
     alpha += f * v;
     double lambda = -f / before;
     d[j] *= before / alpha;
-    for (uint32_t i = 0; i < j; i++) {
-      double t = uj[i];
-      uj[i] = t + lambda * k[i];
-      k[i] += v * t;
-    }
+    gain_column(uj, k, j, lambda, v);
     k[j] = v;
   }
   double g = res / alpha;
@@ -172,10 +218,8 @@ static void gram_schmidt(double w[NX][NW], const double *dw, double *u, double *
   double dr[NW];
   for (uint32_t j = NX; j-- > 0U;) {
     double s = 0.0;
-    for (uint32_t k = 0; k < NW; k++) {
-      dr[k] = dw[k] * w[j][k];
-      s += w[j][k] * dr[k];
-    }
+    for (uint32_t k = 0; k < NW; k += 2U) store2(dr + k, load2(dw + k) * load2(w[j] + k));
+    for (uint32_t k = 0; k < NW; k++) s += w[j][k] * dr[k];
     d[j] = s;
     double inv = s > 0.0 ? 1.0 / s : 0.0;
     for (uint32_t i = 0; i < j; i++) {
@@ -183,24 +227,24 @@ static void gram_schmidt(double w[NX][NW], const double *dw, double *u, double *
       for (uint32_t k = 0; k < NW; k++) c += w[i][k] * dr[k];
       c *= inv;
       u[COL(j) + i] = c;
-      for (uint32_t k = 0; k < NW; k++) w[i][k] -= c * w[j][k];
+      for (uint32_t k = 0; k < NW; k += 2U) store2(w[i] + k, load2(w[i] + k) - c * load2(w[j] + k));
     }
   }
 }
 
 void fsw_ud_predict(double *u, double *d, const fsw_nav_transition_t *t)
 {
-  double w[NX][NW];
-  double dw[NW];
-  double x[NX];
+  double w[NX][NW] = {{0.0}};
+  double dw[NW] = {0.0};
   for (uint32_t j = 0; j < NX; j++) {
-    for (uint32_t i = 0; i < NX; i++) x[i] = i < j ? u[COL(j) + i] : (i == j ? 1.0 : 0.0);
+    double x[NX] = {0.0};
+    for (uint32_t i = 0; i < j; i++) x[i] = u[COL(j) + i];
+    x[j] = 1.0;
     apply_a(t, x);
     for (uint32_t i = 0; i < NX; i++) w[i][j] = x[i];
     dw[j] = d[j];
   }
-  for (uint32_t i = 0; i < NX; i++)
-    for (uint32_t k = 0; k < 6U; k++) w[i][NX + k] = i == 3U + k ? 1.0 : 0.0;
+  for (uint32_t k = 0; k < 6U; k++) w[3U + k][NX + k] = 1.0; /* noise enters velocity and attitude */
   for (uint32_t k = 0; k < 3U; k++) {
     dw[NX + k] = t->q_v;
     dw[NX + 3U + k] = t->q_psi;
@@ -209,9 +253,10 @@ void fsw_ud_predict(double *u, double *d, const fsw_nav_transition_t *t)
 
   for (uint32_t j = NX; j < FSW_NAV_N; j++) {
     if (!(d[j] > 0.0)) continue;
-    double b[12];
+    double b[12] = {0.0};
     double *uj = u + COL(j);
-    for (uint32_t i = 0; i < 12U; i++) b[i] = NX + i < j ? uj[NX + i] : (NX + i == j ? 1.0 : 0.0);
+    for (uint32_t i = 0; i < 12U && NX + i < j; i++) b[i] = uj[NX + i];
+    if (j < NX + 12U) b[j - NX] = 1.0;
     apply_a(t, uj);
     apply_b(t, b, uj);
   }

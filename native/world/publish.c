@@ -29,12 +29,10 @@ static void put_truth(const fsw_world_t *s, const fsw_io_t *io, fsw_truth_t *t, 
 {
     t->t_ns = io->t_ns;
     t->h_m = 0.0;
-    for (int i = 0; i < 3; i++) {
-        t->r_e[i] = s->y[Y_R + i];
-        t->v_e[i] = s->y[Y_V + i];
-        t->omega_bi_b[i] = s->y[Y_W + i];
-        t->h_m += s->r_le[6 + i] * (s->y[Y_R + i] - s->cm_x_m * s->r_be[3 * i] - s->site_r_e[i]);
-    }
+    for (int i = 0; i < 3; i++) t->h_m += s->r_le[6 + i] * (s->y[Y_R + i] - s->cm_x_m * s->r_be[3 * i] - s->site_r_e[i]);
+    copy3(s->y + Y_R, t->r_e);
+    copy3(s->y + Y_V, t->v_e);
+    copy3(s->y + Y_W, t->omega_bi_b);
     for (int i = 0; i < 4; i++) t->q_be[i] = s->y[Y_Q + i];
     copy3(s->alpha_b, t->alpha_bi_b);
     copy3(s->f_b, t->f_b);

@@ -20,14 +20,21 @@ typedef struct {
   uint32_t size;            /* payload */
 } fsw_link_t;
 
-typedef struct { /* a link as the host sees it */
-  uint8_t *ring;            /* payloads of its source topic, in the link image */
-  uint8_t *dst;             /* fsw_topic_head_t of its destination, the payload follows */
-  uint32_t size;
+typedef struct { /* the links of one source topic that have the same latency, as the host sees them */
+  uint8_t *ring;            /* payloads of the topic, in the link image */
+  uint32_t size;            /* of the payload */
   uint32_t stride;          /* of the ring */
   uint32_t depth;           /* of the ring */
   uint32_t latency;         /* ticks */
-} fsw_link_rt_t;
+  uint32_t first;           /* in ends */
+  uint32_t count;
+} fsw_route_t;
+
+typedef struct { /* where a link ends */
+  uint8_t *dst;             /* fsw_topic_head_t, the payload follows */
+  uint32_t node;
+  uint32_t topic;
+} fsw_end_t;
 
 typedef struct { /* messages of a recording or of a log, fed in through the gate: ticks ascending */
   const int64_t *ticks;
@@ -59,8 +66,8 @@ typedef struct fsw_bench {
   uint32_t due_stride;      /* bytes of one due list */
   uint32_t pad1;
   int64_t due_mask;         /* number of due lists - 1 */
-  fsw_link_rt_t *links_rt;
-  uint16_t *link_of_topic;  /* link indices sorted by source node and topic */
+  fsw_route_t *routes;      /* sorted by source node, topic and latency */
+  fsw_end_t *ends;          /* sorted by route */
   int64_t tick;
   uint32_t worst_bytes;     /* greatest record volume of one tick */
   uint32_t worst_records;

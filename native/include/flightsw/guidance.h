@@ -158,7 +158,7 @@ typedef struct { /* parameters of both guidance tasks */
   double pair_throttle;       /* [0.1, 1] = 0.66 : throttle at which a spare group is started */
   double axial_max_g;         /* [1, 50] = 5.8 : axial load limit in 9.80665 m/s2 */
   double td_speed_m_s;        /* [0.1, 5] = 0.8 : wanted descent rate at the ground */
-  double td_height_m;         /* [-1, 5] = 0.06 : height of the lowest foot at which that is reached */
+  double td_height_m;         /* [-1, 5] = -0.045 : height of the lowest foot at which that is reached */
   double leg_radius_m;        /* [0, 100] = 0 : foot circle: a leaning stage touches early */
   double flare_height_m;      /* [0.5, 200] = 10 : height where the last deceleration profile begins */
   double flare_throttle;      /* [0.05, 1] = 0.57 : throttle of that profile */
@@ -166,11 +166,11 @@ typedef struct { /* parameters of both guidance tasks */
   double tilt_low_deg;        /* [0, 45] = 6 : tilt limit below 60 m */
   double tilt_td_deg;         /* [0, 45] = 1.2 : tilt limit at the ground */
   double reach_tan;           /* [0.01, 1] = 0.4 : lateral over vertical thrust that the position error may ask for; the rest stays a miss */
-  double lat_min_s;           /* [0.5, 20] = 6 : shortest horizon of the lateral law */
+  double lat_min_s;           /* [0.5, 20] = 5.6 : shortest horizon of the lateral law */
   double lat_lead_s;          /* [0, 20] = 3 : lateral motion ends this long before touchdown */
   double shutdown_tau_s;      /* [0.001, 10] = 0.15 : decay of the thrust after cut-off */
   double cut_height_m;        /* [0, 5] = 0.2 : with the lowest foot below it the engines go off when the decaying thrust just stops the vehicle */
-  double attitude_lag_s;      /* [0, 3] = 0.3 : lag of the attitude loop, for the lateral law */
+  double attitude_lag_s;      /* [0, 3] = 0.25 : lag of the attitude loop, for the lateral law */
   double slew_max_deg_s;      /* [0.1, 100] = 8 : rate limit of the commanded attitude */
   double aero_alpha_max_deg;  /* [0, 20] = 8 : angle of attack limit of the aerodynamic phase */
   double aero_gain;           /* [0, 20] = 3.5 : navigation constant of the aerodynamic phase */

@@ -102,8 +102,8 @@ typedef struct { /* a topic as the host sees it */
   uint32_t size;
   uint16_t channel;         /* log channel, FSW_UNBOUND: not logged */
   uint16_t every;           /* log every n-th write */
-  uint16_t first_link;      /* see bench.h */
-  uint16_t n_links;
+  uint16_t first_route;     /* see bench.h */
+  uint16_t n_routes;
 } fsw_topic_rt_t;
 
 typedef struct { /* a bound task; io comes first, so a step function's argument also identifies its task */
@@ -123,15 +123,16 @@ typedef struct fsw_node {
   uint32_t n_topics;
   uint32_t n_runs;
   uint32_t index;           /* in its bench */
-  uint32_t slot;            /* slot_tick modulo hyperperiod */
+  uint32_t due_slot;        /* due_tick modulo hyperperiod */
   uint32_t pad0;
-  int64_t slot_tick;
+  int64_t due_tick;         /* the next tick with a task to run, -1: not known */
   int64_t base_tick_ns;
   uint64_t blob_hash;
   fsw_bound_task_t *tasks;
   fsw_topic_rt_t *topics;
   const uint32_t *starts;
   const uint16_t *entries;
+  const uint32_t *idle;     /* per slot: ticks until the next slot with a task */
   const fsw_run_t *runs;
   fsw_recorder_t *recorder; /* NULL: no log */
   struct fsw_bench *bench;  /* NULL: stands alone */

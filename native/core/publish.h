@@ -1,0 +1,36 @@
+/* publish.h - what happens to every topic write, inlined where tasks run. Not a public header. */
+#ifndef FLIGHTSW_CORE_PUBLISH_H
+#define FLIGHTSW_CORE_PUBLISH_H
+#include "flightsw/bench.h"
+
+static inline uint16_t *due_list(const fsw_bench_t *b, int64_t tick) {
+  return (uint16_t *)(void *)(b->link_image + (size_t)(tick & b->due_mask) * b->due_stride);
+}
+
+static inline uint8_t *ring_slot(const fsw_route_t *route, int64_t sent) {
+  return route->depth == 1 ? route->ring : route->ring + (size_t)(sent % (int64_t)route->depth) * route->stride;
+}
+
+/* Down the links: one copy into the ring, one note per arrival tick. */
+static inline void send_topic(const fsw_node_t *node, const fsw_topic_rt_t *topic, const void *payload, int64_t tick) {
+  const fsw_bench_t *b = node->bench;
+  const fsw_route_t *route = b->routes + topic->first_route, *last = route + topic->n_routes;
+  __builtin_memcpy(ring_slot(route, tick), payload, topic->size);
+  for (; route != last; route++) {
+    uint16_t *due = due_list(b, tick + (int64_t)route->latency);
+    due[2u + due[0]++] = (uint16_t)(route - b->routes);
+  }
+}
+
+/* Counts the topic as written in this tick, records it, sends it. */
+static inline void publish_topic(const fsw_node_t *node, uint32_t index, int64_t tick) {
+  const fsw_topic_rt_t *topic = &node->topics[index];
+  fsw_topic_head_t *head = (fsw_topic_head_t *)(void *)(node->image + topic->offset);
+  head->tick = tick;
+  head->seq++;
+  if (topic->channel != FSW_UNBOUND && node->recorder && (topic->every == 1 || head->seq % topic->every == 1))
+    fsw_record(node->recorder, topic->channel, head->seq, tick * node->base_tick_ns, head + 1, topic->size);
+  if (topic->n_routes) send_topic(node, topic, head + 1, tick);
+}
+
+#endif
