@@ -48,13 +48,16 @@ def message_index(channels: np.ndarray[Any, Any], times: np.ndarray[Any, Any],
     order = np.argsort(channels, kind="stable")
     entries = np.empty(len(order), mf.INDEX_ENTRY)
     entries["t"], entries["offset"] = times[order], offsets[order]
-    ids, first, counts = np.unique(channels[order], return_index=True, return_counts=True)
-    parts, places, at = [], {}, 0
-    for channel, k, n in zip(ids.tolist(), first.tolist(), counts.tolist(), strict=True):
-        parts.append(struct.pack("<BQHI", mf.MESSAGE_INDEX, 6 + 16 * n, channel, 16 * n) + entries[k : k + n].tobytes())
+    raw = entries.view(np.uint8).data
+    counts = {channel: n for channel, n in enumerate(np.bincount(channels).tolist()) if n}
+    parts: list[Any] = []
+    places, first, at = {}, 0, 0
+    for channel, n in counts.items():
+        parts += [struct.pack("<BQHI", mf.MESSAGE_INDEX, 6 + 16 * n, channel, 16 * n), raw[16 * first : 16 * (first + n)]]
         places[channel] = at
-        at += len(parts[-1])
-    return b"".join(parts), places, dict(zip(ids.tolist(), counts.tolist(), strict=True))
+        first += n
+        at += len(parts[-2]) + 16 * n
+    return b"".join(parts), places, counts
 
 
 def _kind(name: str) -> str:
@@ -95,10 +98,18 @@ class McapFile:
         """Chunks written whole."""
         return len(self._chunks)
 
-    def write(self, data: Any) -> None:
-        """Append bytes: one write, continued when the system takes only a part of it."""
+    def write(self, data: Any, known: tuple[int, int, int] | None = None) -> None:
+        """Append bytes: one write, continued when the system takes only a part of it.
+
+        known: first byte, end and CRC-32 of a part of them whose checksum need not be computed again.
+        """
         view = memoryview(data).cast("B")
-        self._crc = zlib.crc32(view, self._crc)
+        if known is None:
+            self._crc = zlib.crc32(view, self._crc)
+        else:
+            first, end, crc = known
+            before = zlib.crc32(view[:first], self._crc)
+            self._crc = zlib.crc32(view[end:], mf.crc32_joined(before, crc, end - first))
         while view:
             n = os.write(self._fd, view)
             self.at += n
@@ -116,9 +127,9 @@ class McapFile:
         self._attachments.append((self.at, len(raw), name, len(data)))
         self.write(raw)
 
-    def chunk(self, data: Any, place: ChunkPlace, counts: Mapping[int, int]) -> None:
-        """Append a Chunk record and its MessageIndex records, given as one piece, at `place.at`."""
-        self.write(data)
+    def chunk(self, data: Any, place: ChunkPlace, counts: Mapping[int, int], crc: int) -> None:
+        """Append a Chunk record and its MessageIndex records, given as one piece, at `place.at`. crc: of what is stored in it."""
+        self.write(data, (place.length - place.stored, place.length, crc))
         self._chunks.append(place)
         for channel, n in counts.items():
             self._counts[channel] = self._counts.get(channel, 0) + n

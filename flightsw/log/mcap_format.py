@@ -111,6 +111,34 @@ def attachment(name: str, data: bytes, t_ns: int, media_type: str = "application
     return record(ATTACHMENT, body + struct.pack("<I", zlib.crc32(body)))
 
 
+_CRC_POLYNOMIAL = 0xEDB88320  # of CRC-32, reflected: bit 31 is x^0
+
+
+def _crc_product(a: int, b: int) -> int:
+    """a times b modulo the polynomial of CRC-32."""
+    product = 0
+    for _ in range(32):
+        if a & 0x80000000:
+            product ^= b
+        a = a << 1 & 0xFFFFFFFF
+        b = b >> 1 ^ (_CRC_POLYNOMIAL if b & 1 else 0)
+    return product
+
+
+def crc32_joined(first: int, second: int, length: int) -> int:
+    """CRC-32 of two pieces of data, one after the other, from theirs; `length`: bytes of the second.
+
+    Appending zero bits multiplies by a power of x, here x^(8 length) by repeated squaring.
+    """
+    power, factor = 0x80000000, 0x00800000  # x^0, x^8
+    while length:
+        if length & 1:
+            power = _crc_product(power, factor)
+        factor = _crc_product(factor, factor)
+        length >>= 1
+    return _crc_product(power, first) ^ second
+
+
 # ---- parsing ------------------------------------------------------------------------------------------------------------
 
 

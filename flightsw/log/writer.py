@@ -103,8 +103,10 @@ class _Chunks:
             np.concatenate(([np.uint16(CHUNK_CHANNEL)], entries["channel"])), np.concatenate(([np.uint64(start_ns)], times)),
             np.concatenate(([np.uint64(first - start)], entries["offset"].astype(np.uint64) - np.uint64(start))))
         crc, size = zlib.crc32(content), len(content)
+        stored_crc = crc
         if self.compression:
             content = mf.compress(self.compression, content)
+            stored_crc = zlib.crc32(content)
         head = mf.chunk_head(start_ns, end_ns, size, crc, self.compression, len(content))
         place = ChunkPlace(start_ns, end_ns, self.file.at, len(head) + len(content), places, len(index), self.compression,
                            len(content), size)
@@ -112,7 +114,7 @@ class _Chunks:
             whole: Any = head + content + index
         else:
             whole = self._in_place(block, start, head, index)
-        self.file.chunk(whole, place, counts)
+        self.file.chunk(whole, place, counts, stored_crc)
         self.counter += 1
         self.records += block.n
 

@@ -109,8 +109,8 @@ static void lateral(const fsw_law_params_t *p, const now_t *n, double t_go, doub
  * is lift), nothing where the two about cancel and the stage stays along its air-relative velocity. */
 static double lean_gain(double share)
 {
-  if (share > 0.5 || share < -0.6) return 1.0 / share;
-  if (share > 0.2) return 2.0 * (share - 0.2) / 0.3;
+  if (share > 0.4 || share < -0.6) return 1.0 / share;
+  if (share > 0.2) return 2.5 * (share - 0.2) / 0.2;
   return share < -0.3 ? (share + 0.3) / 0.18 : 0.0;
 }
 

@@ -17,6 +17,13 @@ static void sort_thruster(fsw_world_faults_t *f, uint8_t type, uint32_t first, u
     }
 }
 
+/* Faults of a controller or a driver are the boards' business (boards.h) and must not hide one of the thing itself. */
+static int of_a_board(uint8_t target, uint8_t type)
+{
+    if (target == FSW_TARGET_ENGINE) return type == FSW_FAULT_OFF || type == FSW_FAULT_WRONG || type == FSW_FAULT_GARBAGE;
+    return type == FSW_FAULT_GARBAGE;
+}
+
 void fsw_world_faults_sort(fsw_world_faults_t *f, const fsw_faults_t *msg, uint32_t seq)
 {
     if (seq == f->seq) return;
@@ -33,7 +40,7 @@ void fsw_world_faults_sort(fsw_world_faults_t *f, const fsw_faults_t *msg, uint3
                                                                : FSW_MAX_ENGINES;
         uint32_t first = msg->index[i] == 255u ? 0u : msg->index[i];
         uint32_t last = msg->index[i] == 255u ? limit - 1u : msg->index[i];
-        if (last >= limit) continue;
+        if (last >= limit || of_a_board(msg->target[i], msg->type[i])) continue;
         double sev = fsw_isfinite(msg->severity[i]) ? msg->severity[i] : 0.0;
         f->any = 1u;
         if (msg->target[i] == FSW_TARGET_ENGINE) sort_unit(msg->type[i], sev, first, last, f->engine_type, f->engine_severity);

@@ -158,7 +158,7 @@ typedef struct { /* parameters of both guidance tasks */
   double pair_throttle;       /* [0.1, 1] = 0.66 : throttle at which a spare group is started */
   double axial_max_g;         /* [1, 50] = 5.8 : axial load limit in 9.80665 m/s2 */
   double td_speed_m_s;        /* [0.1, 5] = 0.8 : wanted descent rate at the ground */
-  double td_height_m;         /* [-1, 5] = -0.045 : height of the lowest foot at which that is reached */
+  double td_height_m;         /* [-1, 5] = -0.055 : height of the lowest foot at which that is reached */
   double leg_radius_m;        /* [0, 100] = 0 : foot circle: a leaning stage touches early */
   double flare_height_m;      /* [0.5, 200] = 10 : height where the last deceleration profile begins */
   double flare_throttle;      /* [0.05, 1] = 0.57 : throttle of that profile */
@@ -174,7 +174,7 @@ typedef struct { /* parameters of both guidance tasks */
   double slew_max_deg_s;      /* [0.1, 100] = 8 : rate limit of the commanded attitude */
   double aero_alpha_max_deg;  /* [0, 20] = 8 : angle of attack limit of the aerodynamic phase */
   double aero_gain;           /* [0, 20] = 3.5 : navigation constant of the aerodynamic phase */
-  double aero_fade_m;         /* [0, 5000] = 250 : height above ignition where the angle of attack has gone to zero */
+  double aero_fade_m;         /* [0, 5000] = 50 : height above ignition where the angle of attack has gone to zero */
   double divert_m;            /* [0, 10000] = 250 : distance of the divert point */
   double hop_start_s;         /* [0, 1e6] = 2 : time of the ascent ignition (hop only) */
   double hop_apogee_m;        /* [1, 1e5] = 800 : planned apogee (hop only) */
