@@ -37,7 +37,7 @@ def _check() -> None:
         raise ImportError("flightsw: the Python package runs on little-endian computers only")
 
 
-# _check()  DEV
+_check()
 
 
 def include_dir() -> Path:

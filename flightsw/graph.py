@@ -118,7 +118,7 @@ class Graph:
         self.compiled = list(nodes)
         self._keep: list[Any] = []
         self._c_nodes = ffi.new("fsw_node_t[]", max(1, len(nodes)))
-        self._python: list[int] = []
+        self._python: list[Any] = []
         self.nodes: dict[str, NodeView] = {}
         for k, node in enumerate(nodes):
             self._load(k, node, messages, seed)
@@ -269,7 +269,7 @@ class Graph:
         lib.fsw_bench_set_recorder(self.bench, recorder)
 
 
-def _unbind(handles: list[int]) -> None:
+def _unbind(handles: list[Any]) -> None:
     for h in handles:
         unbind_python(h)
 

@@ -232,20 +232,19 @@ def _struct_dtype(text: str) -> np.dtype[Any] | None:
     return dtype_of(ffi_.typeof(_struct_name(text)))
 
 
-_cast = ffi.cast
-_RUNNING: dict[int, tuple[Callable[[TaskIO], None], TaskIO]] = {}
+_RUNNING: dict[Any, tuple[Callable[[TaskIO], None], TaskIO]] = {}  # by address, as a pointer: equal ones have equal hashes
 _FAILURE: list[BaseException] = []
 
 
-def bind_python(io: Any, task: TaskType, messages: Mapping[str, MessageType]) -> int:
+def bind_python(io: Any, task: TaskType, messages: Mapping[str, MessageType]) -> Any:
     """Called when a node with a Python task is loaded: from here on the C schedule can call it. Returns its handle."""
     assert task.python is not None
-    handle = int(_cast("uintptr_t", io))
+    handle = ffi.cast("fsw_io_t *", io)
     _RUNNING[handle] = (task.python, TaskIO(io, task, messages))
     return handle
 
 
-def unbind_python(handle: int) -> None:
+def unbind_python(handle: Any) -> None:
     """Forget a bound Python task."""
     _RUNNING.pop(handle, None)
 
@@ -262,6 +261,6 @@ def keep_failure(kind: type[BaseException], value: BaseException, trace: Any) ->
 
 @ffi.def_extern(error=-100, onerror=keep_failure)  # type: ignore[untyped-decorator]
 def fsw_py_step(io: Any) -> int:
-    function, task_io = _RUNNING[int(_cast("uintptr_t", io))]
+    function, task_io = _RUNNING[io]
     function(task_io)
     return 0

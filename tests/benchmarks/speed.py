@@ -24,7 +24,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "bench_configs" / "zhuque3_landing.toml"
-REPEATS = 3
+REPEATS = 5
 
 
 @dataclass(frozen=True)
