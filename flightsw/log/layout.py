@@ -48,7 +48,7 @@ def layout_of(compiled: CompiledNode) -> bytes:
     return json.dumps({"format": LAYOUT_FORMAT, "node": compiled.name, "hash": f"{compiled.hash:016x}",
                        "fingerprint": f"{compiled.fingerprint:016x}", "base_tick_ns": compiled.base_tick_ns,
                        "hyperperiod": compiled.hyperperiod, "image_size": compiled.image_size,
-                       "topics": topics, "tasks": tasks}, indent=1).encode()
+                       "topics": topics, "tasks": tasks}).encode()  # not indented: the encoder in C does not do that
 
 
 @dataclass(frozen=True)

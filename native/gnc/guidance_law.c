@@ -99,7 +99,7 @@ static void lateral(const fsw_law_params_t *p, const now_t *n, double t_go, doub
   double damp = (1.0 + 0.8 * (1.0 - share)) / t_v;
   for (int i = 0; i < 2; i++) a_h[i] = -damp * n->vel[i] - 6.0 * share * e[i] / (t * t);
   /* the last second (0.4 of the shortest horizon): no more position, only speed and an upright stage */
-  double w = fsw_clamp(t_go / (0.4 * t_min), 0.0, 1.0), k = 3.6 / t_min;
+  double w = fsw_clamp(t_go / (0.4 * t_min), 0.0, 1.0), k = 3.45 / t_min;
   if (w < 1.0) {
     for (int i = 0; i < 2; i++) a_h[i] = w * a_h[i] - (1.0 - w) * k * n->vel[i];
   }

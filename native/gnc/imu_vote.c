@@ -213,7 +213,8 @@ static uint32_t combine(fsw_imu_vote_state_t *s, const round_t *r, uint32_t use,
   uint32_t m[N] = {0};
   uint32_t n = 0;
   if (r->calm) {
-    for (uint32_t i = 0; i < 6U; i++) out[i] = r->mid[i];
+    fsw_v3_copy(r->mid, out);
+    fsw_v3_copy(r->mid + 3, out + 3);
     s->lock = 0;
     s->split_run = 0;
     return use;
@@ -271,7 +272,6 @@ static int32_t step(fsw_io_t *io)
   fsw_imu_voted_t *out = io->out[0];
   fsw_events_t *ev = io->out[1];
   round_t r = {.fresh = 0};
-  double v[6];
   if (ev) ev->count = 0;
   collect(io, s, &r);
   if (r.fresh > 0U) judge(s, p, &r);
@@ -280,10 +280,7 @@ static int32_t step(fsw_io_t *io)
     return 0;
   }
   uint32_t use = choose(s, &r);
-  if (use) {
-    use = combine(s, &r, use, v);
-    for (uint32_t i = 0; i < 6U; i++) s->out[i] = v[i];
-  }
+  if (use) use = combine(s, &r, use, s->out);
   membership(io, s, p, &r, use != 0U, ev);
   if (ev && s->split_run == p->vote_run) fsw_event(ev, io->t_ns, FSW_EVENT_IMU_NONE, 0, 0.0, 0.0);
   s->t_out_ns = r.t_ns;
