@@ -138,7 +138,6 @@ static void sequence(world_t *w, const fsw_guidance_t *g, fsw_engines_t *e, doub
 static void share(world_t *w, const fsw_guidance_t *g, fsw_engines_t *e, double full_nominal)
 {
   int n = 0;
-  double p_eff = 0;
   for (int k = 0; k < NE; k++) n += e->lit_mask >> k & 1;
   for (int k = 0; k < NE; k++) {
     engine_t *q = &w->e[k];
@@ -146,7 +145,6 @@ static void share(world_t *w, const fsw_guidance_t *g, fsw_engines_t *e, double 
     else if (e->starting_mask >> k & 1) q->cmd = fsw_clamp(g->thrust_cmd_n / full_nominal, 0.5, 1.0);
     e->throttle[k] = q->cmd;
     e->thrust_n[k] = q->frac * q->throttle * full_nominal * (k == 0 ? w->low : 1.0);
-    p_eff += e->thrust_n[k];
   }
 }
 
