@@ -1,4 +1,4 @@
-"""The benches fly to the verdict they expect, and their logs tell why: each failure is seen in time and answered as it should be."""
+"""The benches fly to the verdict they expect, and their logs tell why: each failure is seen in time and answered rightly."""
 
 from pathlib import Path
 
@@ -105,4 +105,4 @@ def test_hopper_relights(flown):
 def test_touchdown_is_not_decided_in_the_air(flown, name):
     _, story = flown(name)
     landed, contact = first(story, "LANDED"), first(story, "TOUCHDOWN_CONTACT")
-    assert landed is None or contact is not None and contact <= landed
+    assert landed is None or (contact is not None and contact <= landed)
