@@ -172,8 +172,10 @@ def load_messages(headers: Iterable[Path]) -> dict[str, MessageType]:
     for header in headers:
         try:
             text = header.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as exc:
-            raise ConfigError.one(str(header), "", f"cannot be read: {exc}") from None
+        except UnicodeDecodeError:
+            raise ConfigError.one(str(header), "", "is not UTF-8 text") from None
+        except OSError as exc:
+            raise ConfigError.one(str(header), "", f"cannot be read: {exc.strerror or exc}") from None
         for name, message in messages_of(text, str(header)).items():
             if name in every:
                 raise ConfigError.one(str(header), name, "this message name is already defined")

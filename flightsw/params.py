@@ -118,12 +118,11 @@ def resolve(dtype: np.dtype[Any], fields: Mapping[str, ParamField], own: Mapping
     what is wrong to `problems`.
     """
     record = np.zeros((), dtype)
+    names = [n for n in dtype.names or () if not n.startswith("pad")]
     for name in own:
-        if name not in (dtype.names or ()):
-            problems.append(Problem(own[name].file, own[name].key, f"unknown parameter{suggestion(name, dtype.names or ())}"))
-    for name in dtype.names or ():
-        if name.startswith("pad"):
-            continue
+        if name not in names:
+            problems.append(Problem(own[name].file, own[name].key, f"unknown parameter{suggestion(name, names)}"))
+    for name in names:
         f = fields.get(name) or ParamField(name, -math.inf, math.inf, False, None, "")
         given = own.get(name)
         if given is None and name in constants:

@@ -170,7 +170,7 @@ def _patched(nodes: list[CompiledNode], changes: Mapping[str, object], log: Log)
     for key, value in changes.items():
         parts = key.split(".")
         known = [f"{n.name}.{t.spec.name}.{p}" for n in nodes for t in n.tasks if t.type.params_dtype is not None
-                 for p in t.type.params_dtype.names or ()]
+                 for p in t.type.params_dtype.names or () if not p.startswith("pad")]
         if key not in known:
             raise LogError(f"{log.path}: {key}: no such parameter in the flight computers of this log"
                            f"{parameters.suggestion(key, known)}")

@@ -123,7 +123,8 @@ class Bench:
         folder = self.path.parent
         self.constants = {}
         try:
-            self.constants, self.vehicle = load_vehicle([folder / v for v in self.config.bench.vehicle], self.texts)
+            named = f"{file_of(self._root, ['bench', 'vehicle'], shown(self.path))}: bench.vehicle"
+            self.constants, self.vehicle = load_vehicle([folder / v for v in self.config.bench.vehicle], self.texts, named)
         except ConfigError as exc:
             problems += exc.problems
         own = self._root.get("constants", Table({}, ""))

@@ -25,6 +25,7 @@ DETECT_NO_LIGHT_S = 1.25   # a start is decided within this time of its command
 DETECT_DEATH_S = 0.15      # persistence, decision and link delays after the pressure is gone
 AXIAL_LIMIT_G = 6.0
 USABLE = 0.97              # share of full thrust kept for steering
+DRY = "runs out of propellant in a burn as planned"
 _DT = 0.02
 
 
@@ -85,6 +86,7 @@ class _Vehicle:
 
     def step(self, s: _State, lit: float, running: float) -> float:
         """Advance by _DT with `lit` engines' worth of full thrust; `running` 0..1 is the plume's share. Returns axial g."""
+        lit = lit if s.m > self.dry else 0.0  # no propellant, no thrust
         thrust = lit * self.thrust
         drag = 0.5 * 1.225 * math.exp(-max(s.h, 0.0) / 8500.0) * s.v * abs(s.v) * self.cda
         drag *= 1.0 - (1.0 - self.plume) * running
@@ -179,6 +181,12 @@ def _ignition_height(vehicle: _Vehicle, start: _State, throttle: float, n: int) 
     return high
 
 
+def _option(vehicle: _Vehicle, s: _State, group: list[int], limit: float) -> Option:
+    stop, impact, peak = _brake(vehicle, s, limit * len(group))
+    return Option(group, round(s.h, 1), round(s.v, 1), round(limit, 3), round(peak, 2), round(stop, 1) if impact == 0.0 else None,
+                  round(impact, 1) if impact > 0.0 else None)
+
+
 def _try_groups(vehicle: _Vehicle, engines: _Engines, s: _State, used: set[int]) -> list[Option]:
     out = []
     for group in vehicle.groups():
@@ -188,9 +196,7 @@ def _try_groups(vehicle: _Vehicle, engines: _Engines, s: _State, used: set[int])
         limit = min(USABLE, AXIAL_LIMIT_G * G0 * vehicle.dry / (len(group) * vehicle.thrust))
         if limit < vehicle.throttle_min:
             continue
-        stop, impact, peak = _brake(vehicle, s, limit * len(group))
-        out.append(Option(group, round(s.h, 1), round(s.v, 1), round(limit, 3), round(peak, 2),
-                          round(stop, 1) if impact == 0.0 else None, round(impact, 1) if impact > 0.0 else None))
+        out.append(_option(vehicle, s, group, limit))
     return out
 
 
@@ -220,7 +226,24 @@ def _nominal(vehicle: _Vehicle, engines: _Engines, s: _State, ignition_m: float,
             if s.t >= known:
                 return ("does not light" if no_light else f"dies at {s.h:.0f} m"), s
         vehicle.step(s, share * throttle, share)
-    return ("fails just above the ground" if lost_at is not None and s.v > 5.0 else ""), s
+    if (lost_at is None and s.m > vehicle.dry) or s.v <= 5.0:
+        return "", s
+    return ("fails just above the ground" if lost_at is not None else DRY), s
+
+
+def _try_late(vehicle: _Vehicle, start: _State) -> list[Option]:
+    """Every group started as late as its greatest throttle allows, which costs the least propellant; faults left aside."""
+    out = []
+    for group in vehicle.groups():
+        limit = min(USABLE, AXIAL_LIMIT_G * G0 * vehicle.dry / (len(group) * vehicle.thrust))
+        if limit < vehicle.throttle_min:
+            continue
+        h = _ignition_height(vehicle, start, limit, len(group))
+        s = _State(start.t, start.h, start.v, start.m)
+        while s.h > h and s.v > 0.0:
+            vehicle.step(s, 0.0, 0.0)
+        out.append(_option(vehicle, s, group, limit))
+    return out
 
 
 def assess(bench: Bench, seed: int | None = None) -> Feasibility:
@@ -240,10 +263,10 @@ def assess(bench: Bench, seed: int | None = None) -> Feasibility:
     what, state = _nominal(vehicle, engines, _State(start.t, start.h, start.v, start.m), ignition, throttle)
     if not what:
         return Feasibility(True, f"one engine stops it from {ignition:.0f} m")
-    options = _try_groups(vehicle, engines, state, {0})
+    options = _try_late(vehicle, start) if what == DRY else _try_groups(vehicle, engines, state, {0})
     saving = [o for o in options if o.saves]
     table = [asdict(o) for o in options]
-    where = f"the landing engine {what}, known at {state.h:.0f} m and {state.v:.0f} m/s"
+    where = f"the landing engine {what}" + ("" if what == DRY else f", known at {state.h:.0f} m and {state.v:.0f} m/s")
     if saving:
         best = max(saving, key=lambda o: o.stops_at_m or 0.0)
         return Feasibility(True, f"{where}; engines {best.engines} can still stop it", table)

@@ -19,7 +19,7 @@ from hil.metadata import hashes, software
 from hil.verdict import Verdict
 
 SCHEMA_VERSION = 1
-LOG, RUN, REPORT = "flight.mcap", "run.json", "report.html"
+LOG, RUN = "flight.mcap", "run.json"
 
 
 @dataclass(frozen=True)

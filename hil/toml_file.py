@@ -53,14 +53,25 @@ def shown(path: Path) -> str:
     return os.path.normpath(path)
 
 
-def read_text(path: Path) -> str:
-    """Text of a configuration file. ConfigError when it is missing, too long or not UTF-8."""
+def real(path: Path) -> Path:
+    """The file behind all links. ConfigError where links lead in a circle."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        raise ConfigError.one(shown(path), "", "cannot be read: its links lead in a circle") from None
+
+
+def read_text(path: Path, named: str = "") -> str:
+    """Text of a configuration file. ConfigError when it is missing, too long or not UTF-8.
+
+    named: the file and key that name it, for the message about one that is missing.
+    """
     file = shown(path)
     try:
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise ConfigError.one(file, "", "there is no such file") from None
+        raise ConfigError.one(file, "", "there is no such file" + (f" (named by {named})" if named else "")) from None
     except IsADirectoryError:
         raise ConfigError.one(file, "", "is a folder, a file is wanted") from None
     except (OSError, ValueError) as exc:
@@ -98,9 +109,9 @@ def _syntax(message: str, text: str, file: str) -> ConfigError:
     return ConfigError.one(file, f"line {line}", words)
 
 
-def read_toml(path: Path, texts: dict[str, str] | None = None) -> Table:
-    """A file as a table; its text is added to `texts` under the shown path. Raises ConfigError."""
-    text = read_text(path)
+def read_toml(path: Path, texts: dict[str, str] | None = None, named: str = "") -> Table:
+    """A file as a table; its text is added to `texts` under the shown path. Raises ConfigError, see `read_text`."""
+    text = read_text(path, named)
     if texts is not None:
         texts[shown(path)] = text
     return parse(text, shown(path))
@@ -115,12 +126,12 @@ def read_extended(path: Path, texts: dict[str, str]) -> Table:
     seen: list[Path] = []
     here: Path | None = path
     while here is not None:
-        if here.resolve() in seen:
+        if real(here) in seen:
             raise ConfigError.one(shown(chain[-1][0]), "extends", f"{shown(here)} extends itself through this file")
         if len(seen) >= MAX_EXTENDS:
             raise ConfigError.one(shown(here), "extends", f"the chain is longer than {MAX_EXTENDS} files")
-        seen.append(here.resolve())
-        table = read_toml(here, texts)
+        seen.append(real(here))
+        table = read_toml(here, texts, f"{shown(chain[-1][0])}: extends" if chain else "")
         chain.append((here, table))
         base = table.pop("extends", None)
         if base is not None and not isinstance(base, str):

@@ -13,21 +13,23 @@ from typing import Any
 from flightsw.errors import ConfigError, Problem
 from flightsw.params import Given
 from hil.config import numbers_only
-from hil.toml_file import MAX_EXTENDS, Table, read_toml, shown
+from hil.toml_file import MAX_EXTENDS, Table, read_toml, real, shown
 
 _ABOUT = "vehicle"  # the section that describes instead of being a constant
 
 
-def load_vehicle(paths: Iterable[Path], texts: dict[str, str]) -> tuple[dict[str, Given], dict[str, Any]]:
+def load_vehicle(paths: Iterable[Path], texts: dict[str, str],
+                 named: str = "") -> tuple[dict[str, Given], dict[str, Any]]:
     """Constants of vehicle files laid side by side, and what their [vehicle] sections say.
 
-    The text of each file read is added to `texts`. Raises ConfigError with all problems of all files.
+    The text of each file read is added to `texts`. named: the file and key that name the paths, for messages.
+    Raises ConfigError with all problems of all files.
     """
     problems: list[Problem] = []
     constants: dict[str, Given] = {}
     about: dict[str, Any] = {}
     for path in paths:
-        own = _load(path, texts, about, problems, ())
+        own = _load(path, texts, about, problems, (), named)
         for name, given in own.items():
             if name in constants and constants[name].file != given.file:
                 other = constants[name]
@@ -39,13 +41,14 @@ def load_vehicle(paths: Iterable[Path], texts: dict[str, str]) -> tuple[dict[str
 
 
 def _load(path: Path, texts: dict[str, str], about: dict[str, Any], problems: list[Problem],
-          above: tuple[Path, ...]) -> dict[str, Given]:
+          above: tuple[Path, ...], named: str) -> dict[str, Given]:
     file = shown(path)
-    if path.resolve() in above or len(above) > MAX_EXTENDS:
-        problems.append(Problem(shown(above[-1]), "include", f"{file} includes itself through this file"))
-        return {}
     try:
-        table = read_toml(path, texts)
+        here = real(path)
+        if here in above or len(above) > MAX_EXTENDS:
+            problems.append(Problem(shown(above[-1]), "include", f"{file} includes itself through this file"))
+            return {}
+        table = read_toml(path, texts, named)
     except ConfigError as exc:
         problems += exc.problems
         return {}
@@ -55,7 +58,7 @@ def _load(path: Path, texts: dict[str, str], about: dict[str, Any], problems: li
         problems.append(Problem(file, "include", f"{includes!r} is not a list of paths"))
         includes = []
     for name in includes:
-        constants |= _load(path.parent / name, texts, about, problems, (*above, path.resolve()))
+        constants |= _load(path.parent / name, texts, about, problems, (*above, here), f"{file}: include")
     about_here = table.pop(_ABOUT, Table({}, file))
     if isinstance(about_here, Table):
         problems += [Problem(file, f"{_ABOUT}.{k}", f"{v!r} is not a text; numbers belong into other sections")

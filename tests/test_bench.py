@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from flightsw import ConfigError, FlightswError, StepError
 from flightsw.log import Log
 from hil import Bench, dispersion, run_bench
+from hil.config import Criterion
 from hil.dispersion import Law, offset
+from hil.verdict import check
 
 DROP = Path(__file__).parent / "drop" / "bench.toml"
 FLAGSHIP = Path(__file__).parent.parent / "bench_configs" / "zhuque3_landing.toml"
@@ -49,6 +51,23 @@ def test_until_step_and_duration_agree() -> None:
     assert one.t_s == 2.0 and not one.stopped
     two.step(1001)  # single steps may go beyond the duration
     assert two.tick == 2001
+
+
+@pytest.mark.parametrize(("limits", "value", "ok", "margin"), [
+    ({"max": 2.0}, 2.0, True, 0.0), ({"max": 2.0}, 2.5, False, -0.5), ({"min": 2.0}, 2.0, True, 0.0),
+    ({"min": 1.0, "max": 4.0}, 3.5, True, 0.5), ({"min": 1.0, "max": 4.0}, 0.0, False, -1.0),
+    ({"equals": 3.0}, 3.0, True, 0.0), ({"equals": 3.0}, 1.0, False, -2.0), ({"equals": 3.0}, 5.0, False, -2.0),
+    ({"max": 2.0}, float("nan"), False, None), ({"min": 2.0}, float("inf"), False, None), ({"max": 2.0}, None, False, None),
+])
+def test_a_value_at_its_limit_is_met_and_the_margin_has_its_sign(limits: dict[str, float], value: float | None, ok: bool,
+                                                                 margin: float | None) -> None:
+    result = check(Criterion(name="x", topic="a.b", field="f", **limits), value)
+    assert (result.ok, result.margin) == (ok, margin)
+
+
+def test_a_share_of_a_negative_number_scatters_like_one_of_its_size() -> None:
+    base = np.array([-2.0, 2.0])
+    assert np.array_equal(offset(Law(sigma_percent=5.0), 7, 3, base), offset(Law(sigma=(0.1,)), 7, 3, base))
 
 
 def test_a_criterion_whose_topic_was_never_written_fails() -> None:

@@ -23,9 +23,14 @@ def extend(tmp_path: Path, text: str) -> Path:
     return path
 
 
+def _hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell starts background jobs with it ignored, and children inherit that
+
+
 def python(*args: str, cwd: Path | None = None, **more: object) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, *args], capture_output=True, text=True, env=env, cwd=cwd, timeout=60, check=False)
+    return subprocess.run([sys.executable, *args], capture_output=True, text=True, env=env, cwd=cwd, timeout=60, check=False,
+                          preexec_fn=_hear_interrupts)
 
 
 def test_expectation_met_is_0_and_not_met_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,6 +85,31 @@ def test_a_place_that_cannot_hold_runs_is_2(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "runs").write_text("a file", "utf-8")
     assert run_cli(["run", str(DROP), "--out", str(tmp_path / "runs")]) == 2
     assert "the run directory cannot be made" in capsys.readouterr().err
+
+
+def test_a_campaign_that_cannot_end_well_flies_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["campaign", str(DROP), "-n", "2", "--workers", "1"]
+    assert run_cli([*args, "--csv", str(tmp_path / "no" / "file.csv")]) == 2
+    assert "--csv: " in (err := capsys.readouterr().err) and "cannot be written" in err
+    assert run_cli([*args, "--csv", str(tmp_path)]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert run_cli([*args, "--first", str(2**63 - 1)]) == 2  # its second flight could not be flown again by `run --seed`
+    assert "the last seed is out of range" in capsys.readouterr().err
+
+
+def test_links_in_a_circle_are_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "loop.toml").symlink_to("loop.toml")
+    assert run_cli(["run", str(tmp_path / "loop.toml")]) == 2
+    assert "loop.toml: cannot be read: its links lead in a circle" in capsys.readouterr().err
+    assert run_cli(["run", str(extend(tmp_path, '[bench]\nvehicle = ["loop.toml"]\n'))]) == 2
+    assert "loop.toml: cannot be read: its links lead in a circle" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("numbers", "text"), [([], "no engine"), ([0], "engine 0"), ([0, 1, 5], "engines 0, 1, 5")])
+def test_an_engine_number_does_not_read_like_a_count(numbers: list[int], text: str) -> None:
+    from flightsw.cli.run import _engines
+
+    assert _engines(numbers) == text
 
 
 def test_a_failing_task_is_3_and_leaves_its_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

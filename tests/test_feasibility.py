@@ -57,3 +57,9 @@ def test_too_late_even_for_a_pair():
     # at 300 m the burn has already taken most of the speed; a pair needs its start transient of 1.5 s
     assert found.table
     assert all(row["throttle"] * len(row["engines"]) * 814e3 <= 6.0 * 9.80665 * 27000 * 1.001 for row in found.table)
+
+
+def test_propellant_that_runs_out_is_not_feasible():
+    overlay = {"constants": {"propellant_kg": 3000.0}}  # the nominal burn takes about 5 t
+    found = feasibility.assess(hil.Bench.load(BENCHES / "zhuque3_landing.toml", overlay=overlay), 0)
+    assert not found.feasible

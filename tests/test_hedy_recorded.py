@@ -225,3 +225,12 @@ def test_hash_of_the_file_is_checked(small):
     with Bench.load(small(bench, p0=content, p1=content)).start() as flight:
         flight.run()
         assert flight.node("n").writes_of("in0") == 1
+
+
+def test_report_shows_both_estimates(flown):
+    from hil.report import write_report
+
+    page = write_report(flown.run_dir).read_text("utf-8")
+    section = page[page.index('id="beside"'):]
+    assert "Beside the recorded estimate" in section[:400]
+    assert "navigation 5" in section[:900] and "recorded 5" in section[:900]

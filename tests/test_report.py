@@ -257,8 +257,8 @@ def test_report_has_verdict_and_all_sections(run_dir: Path) -> None:
         assert f'<section id="{ident}">' in text, ident
     plain = without_plotly(text)
     assert "Not in this log" not in plain
-    for words in ("1.25 m/s", "≤ 2", "not met", "fault injected: type no light on target engine, unit 1", "navigate",
-                  "report.tick", "One engine stops it.", "flightsw replay", '<td class="n">7</td>', "4.50 m"):
+    for words in ("1.25 m/s", "≤\N{NO-BREAK SPACE}2", "not met", "fault injected: type no light on target engine, unit 1",
+                  "navigate", "report.tick", "One engine stops it.", "flightsw replay", '<td class="n">7</td>', "4.50 m"):
         assert words in plain, words
     assert len(text) < 8_000_000
 

@@ -10,11 +10,23 @@ from pathlib import Path
 
 import click
 
+from flightsw.errors import ConfigError
+
+MAX_SEED = 2**63 - 1
+
+
+def _make_writable(path: Path) -> None:
+    """Open the file before the flights, so that none are flown in vain. It keeps what it holds until there is something new."""
+    try:
+        path.open("a").close()
+    except OSError as exc:
+        raise ConfigError.one("--csv", str(path), f"cannot be written: {exc.strerror}") from None
+
 
 @click.command("campaign")
 @click.argument("bench", type=click.Path(path_type=Path))
 @click.option("-n", "count", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="Number of flights.")
-@click.option("--first", type=click.IntRange(0), default=1, show_default=True, help="First seed.")
+@click.option("--first", type=click.IntRange(0, MAX_SEED), default=1, show_default=True, help="First seed.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a constant, a parameter or a bench key.")
 @click.option("--workers", type=click.IntRange(1, 256), default=None, help="Processes; default: one per core.")
 @click.option("--at-least", type=click.FloatRange(0.0, 1.0), default=1.0, show_default=True,
@@ -26,6 +38,10 @@ def command(bench: Path, count: int, first: int, sets: tuple[str, ...], workers:
     """Fly BENCH with COUNT seeds and say how many ended as expected, apart from those that physics cannot save."""
     from hil.campaign import Row, fly_campaign, summary, write_csv
 
+    if first + count - 1 > MAX_SEED:
+        raise ConfigError.one("--first", str(first), f"with -n {count} the last seed is out of range, allowed 0 to {MAX_SEED}")
+    if csv_path is not None:
+        _make_writable(csv_path)
     started, last, failures, done = time.monotonic(), [time.monotonic()], [0], [0]
 
     def progress(row: Row) -> None:

@@ -105,12 +105,16 @@ def _criterion(c: CriterionResult, width: int) -> str:
 def _facts(summary: dict[str, Any]) -> Iterator[str]:
     started, failed = summary.get("engines_started"), summary.get("engines_failed")
     if started is not None:
-        used = ", ".join(map(str, started)) or "none"
-        yield f"engines started: {used}" + (f"; failed: {', '.join(map(str, failed))}" if failed else "")
+        yield f"started: {_engines(started)}" + (f"; failed: {_engines(failed)}" if failed else "")
     if "t_touchdown_s" in summary:
         yield f"touchdown at {summary['t_touchdown_s']:.2f} s" + (", structure broken" if summary.get("broken") else "")
     elif summary.get("touched") is False:
         yield f"no touchdown within {summary['t_end_s']:.1f} s"
+
+
+def _engines(numbers: list[int]) -> str:
+    """"engine 0", so that nobody takes a number for a count."""
+    return f"engine{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}" if numbers else "no engine"
 
 
 def _escape(text: str) -> str:

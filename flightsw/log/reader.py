@@ -68,10 +68,6 @@ class Records:
         """Log times, ns."""
         return _numbers(self.data, self.offsets + 15, "<i8")
 
-    def sequences(self) -> np.ndarray[Any, Any]:
-        """Sequence numbers."""
-        return _numbers(self.data, self.offsets + 11, "<u4")
-
 
 def _numbers(data: np.ndarray[Any, Any], places: np.ndarray[Any, Any], kind: str) -> np.ndarray[Any, Any]:
     """One number at each place of a uint8 array."""

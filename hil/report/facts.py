@@ -6,6 +6,7 @@ import html
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -227,7 +228,8 @@ def commands(ctx: Context) -> list[str]:
         fly = f"flightsw run {file} --seed {run.get('seed', meta.get('seed', ''))}"
         sets = run.get("sets")
         fly += "".join(f" --set '{s}'" for s in sets) if isinstance(sets, list) else ""
-    return [*([str(fly)] if fly else []), "flightsw replay flight.mcap"]
+    log = ctx.signals.log
+    return [*([str(fly)] if fly else []), f"flightsw replay {Path(log.path).name}{'' if log.complete else ' --what-if'}"]
 
 
 def _links(log: Any) -> list[tuple[str, str, str, str]]:
@@ -277,7 +279,7 @@ def facts(ctx: Context) -> Section:
     state = "complete" if log.complete else "not complete: " + "; ".join(re.sub(r"^.*?: ", "", p) for p in log.problems)
     text = (
         f"The log holds {sum(log.topics.values())} messages and is {html.escape(state)}. Fly it again, and check that the "
-        "flight software answers bit for bit as recorded:"
+        f"flight software answers bit for bit as recorded{'' if log.complete else ', as far as the log goes'}:"
     )
     return Section("facts", "This run", text, html=f"<pre>{html.escape(chr(10).join(commands(ctx)))}</pre>" + "".join(parts))
 
@@ -305,7 +307,6 @@ def generic(ctx: Context) -> list[Section]:
                     topic,
                     f"{len(data)} messages of type {html.escape(kind or 'unknown')}.",
                     [time_figure(rows, [], ctx.span)],
-                    folded=True,
                 )
             )
     if left:
@@ -316,7 +317,6 @@ def generic(ctx: Context) -> list[Section]:
                 "Too few messages, or beyond what a page can bear; `flightsw log export` has them: "
                 + html.escape(", ".join(left))
                 + ".",
-                folded=True,
             )
         )
     return out

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from flightsw.errors import LogError
-from hil.report import facts, sections, sections_engines
+from hil.report import facts, sections, sections_engines, sections_reference
 from hil.report.sections import Context, Section, number
 from hil.report.signals import Array, Signals
 from hil.story import EVENTS_TYPE, events
@@ -90,6 +90,8 @@ def _render(log: Any, run: Mapping[str, Any]) -> str:
             missing.append(f"{title} ({needs})")
         else:
             made.append(section)
+    comparison = sections_reference.beside(ctx)  # few benches have one, so its absence is not worth a word
+    made += [comparison] if comparison is not None else []
     made.append(facts.facts(ctx))
     others = facts.generic(ctx)
     figures: dict[str, Any] = {}
@@ -134,7 +136,7 @@ def _verdict(ctx: Context, outcome: Array | None) -> str:
 
 
 def _limit(criterion: Mapping[str, Any]) -> str:
-    return str(criterion.get("limit_text", "")).replace("<=", "≤").replace(">=", "≥")
+    return str(criterion.get("limit_text", "")).replace("<= ", "≤\N{NO-BREAK SPACE}").replace(">= ", "≥\N{NO-BREAK SPACE}")
 
 
 def _criteria(criteria: Sequence[Mapping[str, Any]]) -> str:
@@ -167,7 +169,8 @@ def _numbers(ctx: Context, outcome: Array | None) -> str:
     if engines is not None and len(engines):
         lit = np.bitwise_or.reduce(engines["lit_mask"]) if len(engines) else 0
         used = [str(k) for k in range(16) if int(lit) >> k & 1]
-        cards.append((", ".join(used) or "none", "engines used"))
+        plural = "s" if len(used) > 1 else ""
+        cards.append((f"engine{plural} {', '.join(used)}" if used else "no engine", "lit in this flight"))
     return (
         '<div class="numbers">'
         + "".join(f"<div><b>{html.escape(a)}</b><span>{html.escape(b)}</span></div>" for a, b in cards)

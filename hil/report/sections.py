@@ -71,7 +71,6 @@ class Section:
     text: str
     figures: list[Figure] = field(default_factory=list)
     html: str = ""
-    folded: bool = False
 
 
 def number(given: Any) -> str:
@@ -188,7 +187,7 @@ def trajectory(ctx: Context) -> Section | None:
         Row("position, m", [Line("east", m.t, m.r[:, 0]), Line("north", m.t, m.r[:, 1], ORANGE)], 120),
     ]
     text = (
-        f"From {m.r[0, 2]:.1f} m and {speed[0]:.1f} m/s to {m.r[-1, 2]:.1f} m and {speed[-1]:.1f} m/s "
+        f"From {m.r[0, 2]:z.1f} m and {speed[0]:.1f} m/s to {m.r[-1, 2]:z.1f} m and {speed[-1]:.1f} m/s "
         f"in {m.t[-1] - m.t[0]:.1f} s ({m.source}). "
         "The view in space stretches the horizontal scale; turn it with the mouse or a finger."
     )

@@ -30,7 +30,6 @@ PHASE_COLORS = {
     "phase: landed": "#7fc8a0",
     "phase: abort": "#e58a87",
 }
-READY = 3  # engines beyond this state have done more than wait
 
 
 def _bars(row: str, t: Array, values: Array, names: tuple[str, ...], end_s: float, prefix: str = "") -> list[Bar]:
