@@ -63,3 +63,19 @@ def test_propellant_that_runs_out_is_not_feasible():
     overlay = {"constants": {"propellant_kg": 3000.0}}  # the nominal burn takes about 5 t
     found = feasibility.assess(hil.Bench.load(BENCHES / "zhuque3_landing.toml", overlay=overlay), 0)
     assert not found.feasible
+
+
+def assess(**fault):
+    overlay = {"fault": [{"target": "engine[0]", **fault}]}
+    return feasibility.assess(hil.Bench.load(BENCHES / "zhuque3_landing.toml", overlay=overlay), 0)
+
+
+def test_delay_after_the_trigger_counts():
+    height = [assess(type="dies", at={"engine_lit": 0}, after_s=s).table[0]["start_m"] for s in (1.0, 4.0)]
+    assert height[0] - height[1] > 3.0 * 150.0  # three seconds at more than 150 m/s
+
+
+def test_detection_of_a_start_that_fails_takes_its_time():
+    found = assess(type="no_light", at={"time_s": 0.0})
+    # commanded at 3157 m and 275 m/s; known 1.25 s later
+    assert found.table[0]["start_m"] == pytest.approx(3157.0 - 1.25 * 271.0, abs=12.0)
