@@ -16,6 +16,7 @@ from typing import Any
 from flightsw.errors import FlightswError
 from hil.bench import Bench, Flight
 from hil.metadata import hashes, software
+from hil.recording import data_file
 from hil.verdict import Verdict
 
 SCHEMA_VERSION = 1
@@ -137,9 +138,12 @@ def run_bench(bench: Bench, seed: int | None = None, out_root: Path | str = "run
               progress: Callable[[float], None] | None = None, *, log: bool = True, report: bool = True) -> RunResult:
     """Fly a bench to its verdict in a new run directory under `out_root`, and let `latest` point to it.
 
-    progress: called with the mission time in seconds now and then. A report needs the log. On Ctrl-C the log is closed,
+    progress: called with the mission time in seconds now and then. A recording that is not there is refused (ConfigError) before
+    anything is written. A report needs the log. On Ctrl-C the log is closed,
     run.json says "interrupted" and KeyboardInterrupt goes on; on any other error run.json says "error".
     """
+    for board in bench.recorded:
+        data_file(board)  # refuse before a directory is made and `latest` moves
     run = _Run(bench, bench.seed if seed is None else seed, Path(out_root), log)
     try:
         verdict = run.fly(progress)

@@ -234,3 +234,10 @@ def test_report_shows_both_estimates(flown):
     section = page[page.index('id="beside"'):]
     assert "Beside the recorded estimate" in section[:400]
     assert "navigation 5" in section[:900] and "recorded 5" in section[:900]
+
+
+def test_absent_recording_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    with pytest.raises(ConfigError, match="there is no file"):
+        run_bench(Bench.load(ROOT / "bench_configs" / "hedy_recorded.toml"), out_root=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
