@@ -115,6 +115,7 @@ static inline void booster(fsw_world_params_t *p) {
   p->fin_azimuth_deg = 45.0;
   p->fin_area_m2 = 4.0;
   p->fin_cn_alpha_1_rad = 2.5;
+  for (int i = 0; i < 12; i++) p->fin_mach_factor[i] = 1.0;
   p->fin_stall_deg = 30.0;
   p->fin_max_deg = 20.0;
   p->fin_rate_deg_s = 40.0;

@@ -40,9 +40,19 @@ void fsw_aero_lookup(const fsw_world_params_t *params, double mach, double alpha
     *xcp_m = k00 * t[a] + k01 * t[a + d] + k10 * t[b] + k11 * t[b + d];
 }
 
+/* Share of the fins' slope at a Mach number: grid fins choke around Mach 1. */
+static double fin_factor(const fsw_world_params_t *p, double mach)
+{
+    uint32_t n = p->n_mach < 12u ? p->n_mach : 12u;
+    if (n == 0u || p->n_fins == 0u) return 1.0;
+    double u;
+    uint32_t i = locate(p->mach_bp, n, mach, &u);
+    return n > 1u ? p->fin_mach_factor[i] + u * (p->fin_mach_factor[i + 1u] - p->fin_mach_factor[i]) : p->fin_mach_factor[0];
+}
+
 static void prepare_fins(const fsw_world_t *s, const fsw_world_params_t *p, fsw_step_t *c)
 {
-    c->fin_gain = 0.5 * p->fin_area_m2 * p->fin_cn_alpha_1_rad;
+    c->fin_gain = 0.5 * p->fin_area_m2 * p->fin_cn_alpha_1_rad * s->fin_factor;
     c->fin_arm = p->fin_x_m - c->cm_x;
     c->fin_r = p->fin_r_m;
     double x = p->fin_stall_deg * FSW_DEG;
@@ -73,6 +83,7 @@ void fsw_world_aero_look(fsw_world_t *s, const fsw_world_params_t *p, const doub
     s->cd = p->cd_const;
     s->cl_sin = 0.0;
     s->xcp_m = s->cm_x_m;
+    s->fin_factor = fin_factor(p, v / fsw_max(s->air.sound_m_s, 1.0));
     if (p->n_mach == 0u || !(v > 0.1)) return;
     double across = fsw_sqrt(across2), cl;
     fsw_aero_lookup(p, v / s->air.sound_m_s, fsw_atan2(across, air_b[0]), &s->cd, &cl, &s->xcp_m);

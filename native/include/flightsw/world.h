@@ -35,7 +35,7 @@
  * Tail first (u_x < 0, q = rho u_x^2 / 2), linearised about no deflection, with L = fin_x_m - cm_x_m:
  *   dF_k/d delta_k = q fin_area_m2 fin_cn_alpha_1_rad tau_k
  *   dM_k/d delta_k = q fin_area_m2 fin_cn_alpha_1_rad ( fin_r_m, -L cos phi_k, -L sin phi_k )
- * Nose first the sign changes. The drag of the fins is in the body's table.
+ * Nose first the sign changes. The slope is multiplied by fin_mach_factor. The drag of the fins is in the body's table.
  *
  * ENGINES  thrust frac * throttle * (Fvac - (Fvac - Fsl) p/p0), mass flow thrust / (g0 Isp), Isp linear in p likewise. Gimbal angles
  * [2k] about +y, [2k+1] about +z turn the thrust direction from +x to (cos a cos b, sin b, -sin a cos b).
@@ -169,6 +169,7 @@ typedef struct {
     double fin_azimuth_deg;    /* [-360, 360] = 45 : of fin 0 from +y towards +z */
     double fin_area_m2;        /* [0, 1000] = 0 : one fin */
     double fin_cn_alpha_1_rad; /* [0, 100] = 0 : normal force slope on the fin's area */
+    double fin_mach_factor[12]; /* [0, 10] = 1 : on that slope, at the Mach numbers of mach_bp */
     double fin_stall_deg;      /* [1, 80] = 30 : local angle beyond which the force no longer grows */
     double fin_max_deg;        /* [0, 90] = 20 : deflection */
     double fin_rate_deg_s;     /* [0, 1000] = 40 : deflection rate */
@@ -294,6 +295,7 @@ typedef struct {
     double cd;                 /* 1, of the last look into the tables */
     double cl_sin;             /* 1, CL / sin alpha */
     double xcp_m;
+    double fin_factor;         /* fin_mach_factor at the present Mach number */
     double wind_l[3];          /* m/s, at wind_height_m, without gust */
     double wind_slope_1_s[2];  /* 1/s */
     double wind_height_m;
