@@ -20,7 +20,7 @@ from flightsw.schedule import CompiledNode
 from flightsw.tasks import bind_python, keep_failure, take_failure, unbind_python
 
 _REASONS = {-1: "not a load blob", -2: "a load blob of another version", -3: "bytes differ from their hash", -4: "truncated",
-            -5: "a task is not linked in", -6: "a task has another layout here", -7: "message definitions differ",
+            -5: "a task is not linked in", -6: "a task has another layout here",
             -8: "a task returned an error", -9: "an index points outside"}
 NEED_DRAIN, STOPPED = 1, 2
 

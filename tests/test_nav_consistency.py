@@ -202,6 +202,7 @@ def check(result, score, share):
     t, err, cov, nis = result
     widen = max(1.0, float(np.sqrt(100 / RUNS)))
     r = score.consistency(err, cov)
+    print(f"NEES per degree of freedom {r['nees9']['ratio']:.3f}, NIS {nis:.3f}")  # shown by pytest -rP
     assert abs(r["nees9"]["ratio"] - 1) < 0.07 * widen, r["nees9"]
     for block in ("nees3_0", "nees3_3", "nees3_6"):
         assert abs(r[block]["ratio"] - 1) < 0.12 * widen, (block, r[block])
@@ -231,6 +232,7 @@ def test_accuracy_on_the_kept_flight(synth, truth):
     bars = {(205, 377): (0.22, 0.0105, 0.050), (438, 461): (0.20, 0.024, 0.025)}
     for (lo, hi), (r, v, a) in bars.items():
         w = e[(t >= lo) & (t <= hi)]
+        print(f"{lo} to {hi} s: {rms(w[:, :3]):.3f} m, {rms(w[:, 3:6]):.4f} m/s, {np.rad2deg(rms(w[:, 6:])):.4f} deg")
         assert rms(w[:, :3]) < r
         assert rms(w[:, 3:6]) < v
         assert np.rad2deg(rms(w[:, 6:])) < a

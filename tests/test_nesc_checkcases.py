@@ -36,7 +36,9 @@ def flown(case: int) -> dict[str, Any]:
 
 def worst(values: np.ndarray, expected: np.ndarray) -> float:
     assert values.shape == expected.shape == (301,)
-    return float(np.max(np.abs(values - expected)))
+    most = float(np.max(np.abs(values - expected)))
+    print(f"largest difference {most:.2g}")  # shown by pytest -rP
+    return most
 
 
 @pytest.mark.parametrize(("case", "limit_ft"), [(1, 0.01), (4, 0.05), (6, 1.0), (8, 1.0)])
@@ -54,6 +56,7 @@ def test_velocity(reference: Reference, case: int, axis: int, limit_ft_s: float)
 @pytest.mark.parametrize(("case", "limit_deg"), [(2, 0.05), (3, 0.3), (4, 0.05)])
 def test_attitude(reference: Reference, case: int, limit_deg: float) -> None:
     angle = nesc.angle_deg(nesc.euler(reference(case, 4)), flown(case)["attitude"])
+    print(f"largest difference {np.max(angle):.2g}")
     assert float(np.max(angle)) <= limit_deg
 
 

@@ -24,7 +24,6 @@
 #define FSW_E_SIZE -4         /* truncated, or memory given is too small */
 #define FSW_E_TASK -5         /* a task of the blob is not linked in */
 #define FSW_E_TASK_LAYOUT -6  /* a task's state, parameters or ports have another size here */
-#define FSW_E_FINGERPRINT -7  /* message definitions differ */
 #define FSW_E_STEP -8         /* a task returned an error: see node error */
 #define FSW_E_RANGE -9        /* an offset or index in the blob points outside */
 #define FSW_NEED_DRAIN 1      /* recorder is full: drain it and call again */
