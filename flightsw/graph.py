@@ -5,7 +5,6 @@ This is the runtime under a bench and under a replay. A single node is a graph w
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 
 from flightsw._native import digest, ffi, lib
 from flightsw.errors import ConfigError, FlightswError, StepError
-from flightsw.messages import MessageType
+from flightsw.messages import MessageType, dtype_of
 from flightsw.schedule import CompiledNode
 from flightsw.tasks import bind_python, keep_failure, take_failure, unbind_python
 
@@ -23,6 +22,8 @@ _REASONS = {-1: "not a load blob", -2: "a load blob of another version", -3: "by
             -5: "a task is not linked in", -6: "a task has another layout here",
             -8: "a task returned an error", -9: "an index points outside"}
 NEED_DRAIN, STOPPED = 1, 2
+INPUTS, SKIPS = "_inputs", "_skips"   # what the gate of a node records beside topics: no topic's name begins so
+TIMING = dtype_of(ffi.typeof("fsw_task_timing_t"))
 
 
 @dataclass(frozen=True)
@@ -176,11 +177,7 @@ class Graph:
 
         Raises StepError when a task fails, and whatever a Python task raised.
         """
-        outer, _RUNNING.remote = getattr(_RUNNING, "remote", None), self._remote
-        try:
-            rc = lib.fsw_bench_run(self.bench, until_tick)
-        finally:
-            _RUNNING.remote = outer
+        rc = lib.fsw_bench_run(self.bench, until_tick)
         if rc >= 0:
             return int(rc)
         failure = take_failure()
@@ -208,8 +205,9 @@ class Graph:
     def set_remote(self, names: Collection[str], remote: Remote) -> None:
         """These nodes run elsewhere and are mirrored here: `remote` carries their inputs out and their writes and images in."""
         flags = ffi.new("uint8_t[]", [int(c.name in names) for c in self.compiled])
-        self._keep.append(flags)
-        self._remote = remote
+        handle = ffi.new_handle(remote)
+        self._keep += [flags, handle]
+        self._remote, self.bench.remote_context = remote, handle
         self.bench.remote = flags
         self.bench.remote_begin, self.bench.remote_end = lib.fsw_py_remote_begin, lib.fsw_py_remote_end
 
@@ -217,12 +215,12 @@ class Graph:
                  offsets: np.ndarray[Any, Any], payload: np.ndarray[Any, Any]) -> None:
         """Put recorded messages through the input gate, message i at the start of tick ticks[i].
 
-        ends: (node, topic) that are fed. ticks: int64, ascending. which: index into `ends` per message. offsets: byte offset of
+        ends: (node, topic) that are fed; topic SKIPS: decisions not to run tasks. ticks: int64, ascending. which: index into `ends` per message. offsets: byte offset of
         each message in `payload` (uint8), of the size of its topic.
         """
         names = [c.name for c in self.compiled]
         nodes = np.array([names.index(n) for n, _ in ends], np.uint16)[which]
-        topics = np.array([self.compiled[names.index(n)].topic_index(t) for n, t in ends], np.uint16)[which]
+        topics = np.array([self._feed_topic(self.compiled[names.index(n)], t) for n, t in ends], np.uint16)[which]
         columns = [("int64_t[]", np.ascontiguousarray(ticks, np.int64)), ("uint16_t[]", nodes), ("uint16_t[]", topics),
                    ("uint64_t[]", np.ascontiguousarray(offsets, np.uint64)), ("uint8_t[]", payload)]
         held = [ffi.from_buffer(kind, data) for kind, data in columns]
@@ -231,6 +229,10 @@ class Graph:
         f = self.bench.feed
         f.ticks, f.nodes, f.topics, f.offsets, f.payload = held
         f.count, f.next = len(ticks), int(np.searchsorted(self._feed_ticks, self.tick))
+
+    @staticmethod
+    def _feed_topic(node: CompiledNode, topic: str) -> int:
+        return int(lib.FSW_SKIP_TOPIC) if topic == SKIPS else node.topic_index(topic)
 
     def snapshot(self) -> Snapshot:
         """Copy of all images."""
@@ -246,6 +248,7 @@ class Graph:
                 raise ConfigError.one("snapshot", name, "is not of this node: its load blob has another hash")
         for name, view in self.nodes.items():
             view.image[:] = np.frombuffer(snap.images[name], np.uint8)
+            view.c.gate.first_tick = -1
         self._link_image[:] = np.frombuffer(snap.links, np.uint8)
         self.bench.tick, self.bench.stop.held = snap.tick, 0
         if len(self._feed_ticks):
@@ -260,13 +263,49 @@ class Graph:
         return {n: v.digest() for n, v in self.nodes.items()}
 
     def attach_recorder(self, recorder: Any, channels: Mapping[tuple[str, str], tuple[int, int]]) -> None:
-        """Record topics: (node, topic) to (log channel, every n-th write). `recorder`: cdata fsw_recorder_t *, or NULL."""
+        """Record topics: (node, topic) to (log channel, every n-th write). `recorder`: cdata fsw_recorder_t *, or NULL.
+
+        Topic INPUTS of a node: digests of all that enters it (fsw_gate_t); SKIPS: decisions not to run tasks (fsw_skip_t).
+        """
         for name, view in self.nodes.items():
             for k, topic in enumerate(view.compiled.topics):
                 channel, every = channels.get((name, topic), (0xFFFF, 1))
                 view.c.topics[k].channel, view.c.topics[k].every = channel, every
+            view.c.gate_channel = channels.get((name, INPUTS), (0xFFFF, 1))[0]
+            view.c.skip_channel = channels.get((name, SKIPS), (0xFFFF, 1))[0]
+            view.c.gate.first_tick = -1
         self._recorder = recorder  # C keeps the address
         lib.fsw_bench_set_recorder(self.bench, recorder)
+
+    def flush_inputs(self) -> None:
+        """Record the digests of inputs of the ticks since the last multiple of 64: before a log is closed."""
+        lib.fsw_bench_flush_gates(self.bench)
+
+    def skip(self, node: str, tasks: Collection[str]) -> None:
+        """Decide that these tasks of a node do not run in the tick that comes next. The decision is recorded."""
+        compiled = next(c for c in self.compiled if c.name == node)
+        mask = sum(1 << k for k, t in enumerate(compiled.tasks) if t.spec.name in tasks)
+        lib.fsw_node_skip(self.nodes[node].c, mask)
+
+    def watch(self, poison: int | None = None, clock: bool = False) -> dict[str, np.ndarray[Any, Any]]:
+        """Watch all nodes from now on. poison: fill the stack below each task with this byte before it runs, so that a task which uses
+        what it never wrote shows. clock: take execution times. Returns, per node, one record per task (fsw_task_timing_t), filled
+        as the graph runs. The tasks do the same as without.
+        """
+        timings = {name: np.zeros(len(view.compiled.tasks), TIMING) for name, view in self.nodes.items()}
+        for name, view in self.nodes.items():
+            w = ffi.new("fsw_watch_t *")
+            table = ffi.from_buffer(timings[name], require_writable=True)
+            w.tasks = ffi.cast("fsw_task_timing_t *", table)
+            w.clock_ns = ffi.addressof(lib, "fsw_rt_clock") if clock else ffi.NULL
+            w.poison = 0 if poison is None else 1 + (poison & 0xFF)
+            view.c.watch = w
+            self._keep.append((w, table))
+        return timings
+
+    def poison(self, pattern: int) -> None:
+        """Fill the stack below each task with this byte before it runs."""
+        self.watch(poison=pattern)
 
 
 def _unbind(handles: list[Any]) -> None:
@@ -274,16 +313,13 @@ def _unbind(handles: list[Any]) -> None:
         unbind_python(h)
 
 
-_RUNNING = threading.local()  # .remote: of the graph that runs in this thread
-
-
 @ffi.def_extern(error=-100, onerror=keep_failure)  # type: ignore[untyped-decorator]
-def fsw_py_remote_begin(tick: int) -> int:
-    _RUNNING.remote.begin(tick)
+def fsw_py_remote_begin(remote: Any, tick: int) -> int:
+    ffi.from_handle(remote).begin(tick)
     return 0
 
 
 @ffi.def_extern(error=-100, onerror=keep_failure)  # type: ignore[untyped-decorator]
-def fsw_py_remote_end(tick: int, node: int) -> int:
-    _RUNNING.remote.end(tick, node)
+def fsw_py_remote_end(remote: Any, tick: int, node: int) -> int:
+    ffi.from_handle(remote).end(tick, node)
     return 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from cffi import FFI
 
 from flightsw._native import ffi, include_dir, lib
 from flightsw.errors import ConfigError
+from flightsw.flight_code import DECLARED, refuse
+from flightsw.flight_code.library import NOT_ELF, check_library
 from flightsw.messages import MessageType, cffi_section, dtype_of
 from flightsw.params import ParamField, parse_struct
 
@@ -45,6 +47,8 @@ class TaskType:
     params: Mapping[str, ParamField]
     desc: Any = field(repr=False)
     python: Callable[[TaskIO], None] | None = None
+    exact: bool = True             # False: the user let it pass the checks of flight code
+    doubts: tuple[str, ...] = ()   # of a C task: what those checks found, or why they were not made
 
     def initial_state(self, params: np.ndarray[Any, Any]) -> bytes:
         """State bytes that the task's init makes of its parameters."""
@@ -102,9 +106,16 @@ class TaskIO:
 
     def gauss(self, channel: int) -> np.ndarray[Any, Any]:
         """Four standard normal numbers of this run's seed, node and tick: the same ones whenever the tick is run again."""
-        out = np.empty(4)
+        return self._draw(lib.fsw_rng_gauss4, channel)
+
+    def uniform(self, channel: int) -> np.ndarray[Any, Any]:
+        """Four numbers between 0 and 1, both excluded, drawn as those of `gauss`: from a channel, take one or the other."""
+        return self._draw(lib.fsw_rng_uniform4, channel)
+
+    def _draw(self, function: Any, channel: int) -> np.ndarray[Any, Any]:
+        out = np.zeros(4)
         rng = ffi.new("fsw_rng_t *", {"seed": self._io.seed, "stream": self._io.stream})
-        lib.fsw_rng_gauss4(rng, self._io.tick, channel, ffi.from_buffer("double[]", out, require_writable=True))
+        function(rng, self._io.tick, channel, ffi.from_buffer("double[]", out, require_writable=True))
         return out
 
     def withhold(self, port: str) -> None:
@@ -155,15 +166,22 @@ def builtin_tasks() -> Mapping[str, TaskType]:
     return {t.name: t for t in (_from_desc(table[i], ffi, headers) for i in range(n[0]))}
 
 
-def load_plugin(library: Path, headers: Iterable[Path]) -> dict[str, TaskType]:
+def load_plugin(library: Path, headers: Iterable[Path], exact: bool = True) -> dict[str, TaskType]:
     """C tasks of a user's shared library; `headers` declare their state and parameter structs between cffi markers.
 
-    Raises ConfigError when the library or a header cannot be used.
+    exact=False: load it also when it calls what flight code may not call; a log with its tasks says so. Raises ConfigError when the
+    library or a header cannot be used, or when the library calls what flight code may not call: one problem per function.
     """
     n = ffi.new("uint32_t *")
     problem = ffi.new("char[512]")
     if not library.is_file():
         raise ConfigError.one(str(library), "", "there is no such library; build it first")
+    found = check_library(library)
+    if found and exact:
+        raise ConfigError(found)
+    doubts = [f"{library.name}: {NOT_ELF}"] if found is None else [f"{library.name} {p.key or p.text}" for p in found]
+    if not exact and not doubts:
+        doubts = [f"{library.name}: {DECLARED}"]
     table = lib.fsw_plugin_open(str(library.resolve()).encode(), n, problem, 512)
     if table == ffi.NULL:
         raise ConfigError.one(str(library), "", f"cannot be loaded: {ffi.string(problem).decode(errors='replace')}")
@@ -172,18 +190,21 @@ def load_plugin(library: Path, headers: Iterable[Path]) -> dict[str, TaskType]:
     for header in headers:
         texts[str(header)] = header.read_text("utf-8")
         ffi_.cdef(cffi_section(texts[str(header)]))
-    return {t.name: t for t in (_from_desc(table[i], ffi_, texts) for i in range(n[0]))}
+    types = (_from_desc(table[i], ffi_, texts) for i in range(n[0]))
+    return {t.name: replace(t, exact=exact, doubts=tuple(doubts)) for t in types}
 
 
 _KEEP: list[Any] = []  # C memory of Python task descriptors, for the life of the process
 
 
 def python_task(name: str, *, reads: Mapping[str, str], writes: Mapping[str, str], state: str = "", params: str = "",
-                optional: Iterable[str] = (), doc: str = "") -> Callable[[Callable[[TaskIO], None]], TaskType]:
+                optional: Iterable[str] = (), doc: str = "",
+                exact: bool = True) -> Callable[[Callable[[TaskIO], None]], TaskType]:
     """Declare a Python function as a task: `@python_task("my.law", reads={"nav": "fsw_nav_t"}, writes={...})`.
 
     reads, writes: port name to message type. state, params: C text of one struct each, with the annotations of task.h.
-    The function gets a `TaskIO`, returns nothing, and must depend on nothing else (no clock, no randomness of its own).
+    The function gets a `TaskIO`, returns nothing, and must depend on nothing else (no clock, no randomness, no state of its own): a
+    bench or a graph with one that does is refused. exact=False lets a prototype pass; a log with it says so.
     """
 
     def wrap(function: Callable[[TaskIO], None]) -> TaskType:
@@ -212,7 +233,7 @@ def python_task(name: str, *, reads: Mapping[str, str], writes: Mapping[str, str
         _KEEP.append((desc, strings))
         fields = parse_struct(params, _struct_name(params)) if params else {}
         return TaskType(name, doc or (function.__doc__ or "").strip(), tuple(ports["reads"]), tuple(ports["writes"]),
-                        _struct_name(state) if state else "", sdt, pdt, fields, desc, function)
+                        _struct_name(state) if state else "", sdt, pdt, fields, desc, function, exact)
 
     return wrap
 
@@ -237,8 +258,12 @@ _FAILURE: list[BaseException] = []
 
 
 def bind_python(io: Any, task: TaskType, messages: Mapping[str, MessageType]) -> Any:
-    """Called when a node with a Python task is loaded: from here on the C schedule can call it. Returns its handle."""
+    """Called when a node with a Python task is loaded: from here on the C schedule can call it. Returns its handle.
+
+    Raises ConfigError when the task uses what flight code may not use.
+    """
     assert task.python is not None
+    refuse(task)
     handle = ffi.cast("fsw_io_t *", io)
     _RUNNING[handle] = (task.python, TaskIO(io, task, messages))
     return handle

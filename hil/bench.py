@@ -15,18 +15,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from flightsw import realtime
 from flightsw._native import ffi
-from flightsw.errors import BenchUnavailable, ConfigError, FlightswError, Problem, StepError
-from flightsw.graph import NEED_DRAIN, STOPPED, Graph, LinkSpec, NodeView, Snapshot
+from flightsw.errors import BenchUnavailable, ConfigError, FlightswError, LogError, Problem, StepError
+from flightsw.graph import INPUTS, NEED_DRAIN, SKIPS, STOPPED, Graph, LinkSpec, NodeView, Snapshot
 from flightsw.messages import MessageType
 from flightsw.params import Given, suggestion
+from flightsw.realtime import RealTime, RealTimeConfig, RealTimeReport, no_collections
 from flightsw.schedule import CompiledNode, NodeSpec, compile_node
 from flightsw.tasks import TaskType
-from hil.config import BenchFile, Condition, Criterion, unknown, validate
+from hil.config import BenchFile, Condition, Criterion, RealTimeSection, unknown, validate
 from hil.faults import INJECTOR, injector_params
 from hil.load import (
     Dispersal,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 
 _SLICE_S = 0.05      # wall time of one call into the core, so that Ctrl-C and progress are prompt
 _OVERLAY = "overlay"
+T = TypeVar("T")
 
 
 class Bench:
@@ -60,7 +63,7 @@ class Bench:
     path, name, title, seed, duration_s, base_tick_ns, expect: of the file. config: the validated file. vehicle: texts of the
     vehicle's [vehicle] section. constants: shared parameters by name. plans: nodes before compilation. links: between them.
     recorded: files played as boards. task_types, messages: all that are known. texts: every configuration file read, by path.
-    sets: the options given.
+    sets, overlay: as given.
     """
 
     path: Path
@@ -80,8 +83,10 @@ class Bench:
     messages: dict[str, MessageType]
     texts: dict[str, str]
     sets: list[str]
+    overlay: dict[str, Any]
     criteria: list[tuple[Criterion, FieldRef]]
     outcomes: dict[str, tuple[Condition, FieldRef]]
+    real_time: RealTimeSection | None
 
     def __init__(self) -> None:
         self.texts, self.vehicle, self.outcomes, self.criteria = {}, {}, {}, []
@@ -91,20 +96,26 @@ class Bench:
         self._cache: dict[int, list[CompiledNode]] = {}
 
     @classmethod
-    def load(cls, path: str | Path, sets: Sequence[str] = (), overlay: Mapping[str, Any] | None = None) -> Bench:
+    def load(cls, path: str | Path, sets: Sequence[str] = (), overlay: Mapping[str, Any] | None = None, *,
+             real_time: bool | None = None) -> Bench:
         """Read a bench file. sets: `key=value` options. overlay: more tables, laid over the file like one that extends it.
+
+        real_time: True: against the wall clock, with defaults where the file has no [bench.real_time]; False: not; None: as the file says.
 
         Raises ConfigError with all problems found.
         """
         self = cls()
-        self.path, self.sets = Path(path), list(sets)
+        self.path, self.sets, self.overlay = Path(path), list(sets), dict(overlay or {})
         options = parse_sets(sets)
         root = read_extended(self.path, self.texts)
         if overlay:
             root = merge(root, Table(overlay, _OVERLAY))
+        if real_time:
+            root = merge(root, Table({"bench": {"real_time": {}}}, _OVERLAY))
         rest = apply_bench_sets(root, options)
         self._root = root
         self.config = validate(BenchFile, root, shown(self.path))
+        self.real_time = self.config.bench.real_time if real_time is not False else None
         section = self.config.bench
         self.name, self.title, self.seed = section.name, section.title or section.name, section.seed
         self.duration_s, self.base_tick_ns = section.duration_s, section.base_tick_ns
@@ -292,18 +303,30 @@ class Bench:
                 every = plan.log.get(name, 1 if wanted else 0)
                 if every:
                     out.append(ChannelDef(plan.name, name, topic.type, every))
+            if plan.role == "flight_computer":
+                out += [ChannelDef(plan.name, INPUTS, self.messages["fsw_gate_t"]), ChannelDef(plan.name, SKIPS, self.messages["fsw_skip_t"])]
+        if self.real_time is not None:
+            out += [ChannelDef("host", "late", self.messages["fsw_late_tick_t"]),
+                    ChannelDef("host", "overruns", self.messages["fsw_overrun_t"])]
         return out
 
-    def start(self, seed: int | None = None, log: Path | None = None) -> Flight:
-        """A flight at tick 0. seed: the file's when None. log: write an MCAP log there."""
-        return Flight(self, self.seed if seed is None else seed, log)
+    def start(self, seed: int | None = None, log: Path | None = None, prepare: Callable[[Flight], None] | None = None) -> Flight:
+        """A flight at tick 0. seed: the file's when None. log: write an MCAP log there.
+
+        prepare: called with the flight before its log is opened; it may restore a snapshot, and add to `Flight.told`.
+        """
+        return Flight(self, self.seed if seed is None else seed, log, prepare)
 
 
 class Flight:
-    """A running bench. Use as a context manager, or close it: that completes its log."""
+    """A running bench. Use as a context manager, or close it: that completes its log.
 
-    def __init__(self, bench: Bench, seed: int, log: Path | None = None) -> None:
+    told: further metadata of the log, by name.
+    """
+
+    def __init__(self, bench: Bench, seed: int, log: Path | None = None, prepare: Callable[[Flight], None] | None = None) -> None:
         self.bench, self.seed, self.stopped = bench, seed, False
+        self.told: dict[str, Mapping[str, str]] = {}
         compiled = bench.compiled(seed)
         self.graph = Graph(compiled, bench.links, bench.messages, seed)
         stop = bench.config.bench.stop
@@ -315,14 +338,18 @@ class Flight:
         self._log_path = log
         self._keyframe_ticks = max(1, self._ticks(bench.config.bench.keyframe_s))
         self._last_keyframe = -1
+        self.real_time: RealTimeReport | None = None
+        self.noise: RealTimeReport | None = None
         attach(self.graph, bench.recorded, bench.messages, bench.base_tick_ns)
         self._remote: Any = self._start_remote()
-        if log is not None:
-            try:
+        try:
+            if prepare is not None:
+                prepare(self)
+            if log is not None:
                 self._open_log(log, compiled)
-            except BaseException:
-                self.close(complete=False)
-                raise
+        except BaseException:
+            self.close(complete=False)
+            raise
 
     # ---- where it is -----------------------------------------------------------------------------------------------
 
@@ -355,8 +382,46 @@ class Flight:
         progress: called with the mission time now and then. Raises StepError when a task fails.
         """
         end = self.bench.duration_s if until is None else min(until, self.bench.duration_s)
-        if not self.stopped:
+        if self.stopped:
+            return
+        if self.bench.real_time is not None:
+            self._run_real_time(self._ticks(end), progress)
+        else:
             self._advance(self._ticks(end), False, progress)
+
+    def _run_real_time(self, target: int, progress: Callable[[float], None] | None) -> None:
+        """Against the wall clock. Raises BenchUnavailable when this computer fell too far behind, StepError for a missed deadline."""
+        wanted = self.bench.real_time
+        assert wanted is not None
+        config = RealTimeConfig(**wanted.model_dump(exclude={"noise_s"}))
+        shed = [p.name for p in self.bench.plans if p.role == "flight_computer"]
+        self.noise = realtime.noise(wanted.noise_s, self.bench.base_tick_ns, config) if wanted.noise_s else None
+        driver = RealTime(self.graph, config, target, keyframe_ticks=self._keyframe_ticks if self._writer is not None else 0, shed=shed,
+                          channels=self._writer.channel_map if self._writer is not None else None)
+        if self._writer is not None:
+            self._writer.keyframe_source = driver.next_keyframe
+        with no_collections(self.bench.has_python_tasks):
+            driver.start()
+            try:
+                while driver.wait(0.1) == realtime.RUNNING:
+                    if progress is not None:
+                        progress(driver.tick * self.bench.base_tick_ns / 1e9)
+            finally:
+                driver.stop()
+                self.real_time = self._guarded(driver.join)
+        self._end_real_time(self.real_time)
+
+    def _end_real_time(self, report: RealTimeReport) -> None:
+        if self._writer is not None:
+            flat = {k: str(v) for k, v in report.as_dict().items() if isinstance(v, int | float | str)}
+            self._writer.note("real_time", {**flat, **report.granted, **{f"late_{k}_us": f"{v:.3f}" for k, v in report.late_us.items()}})
+        self.stopped = report.state == realtime.STOPPED
+        at = f"at tick {self.tick} ({self.t_s:.3f} s)"
+        if report.state == realtime.TOO_LATE:
+            raise BenchUnavailable(f"{at}: this computer is behind the clock by more than stop_ticks; {report.missed} ticks were missed")
+        if report.state == realtime.DEADLINE:
+            missed = [f'"{t.task}" of node "{t.node}"' for t in report.tasks if t.misses]
+            raise StepError(f'{at}: a task whose on_miss is "stop" missed its deadline; tasks with misses: {", ".join(missed)}')
 
     def _advance(self, target: int, past_stop: bool, progress: Callable[[float], None] | None) -> None:
         while self.tick < target:
@@ -383,8 +448,11 @@ class Flight:
         return (max(self.tick, self._last_keyframe) // self._keyframe_ticks + 1) * self._keyframe_ticks
 
     def _core_run(self, until: int) -> int:
+        return self._guarded(lambda: self.graph.run(until))
+
+    def _guarded(self, run: Callable[[], T]) -> T:
         try:
-            return self.graph.run(until)
+            return run()
         except (FlightswError, KeyboardInterrupt):
             raise
         except Exception as exc:  # of a Python task
@@ -426,7 +494,6 @@ class Flight:
     @property
     def log(self) -> Log:
         """What has been written so far. LogError when nothing is logged."""
-        from flightsw.errors import LogError
         from flightsw.log import Log
 
         if self._log_path is None:
@@ -440,19 +507,31 @@ class Flight:
         remote, self._remote = self._remote, None
         complete = complete and not (remote is not None and remote.broken)
         writer, self._writer = self._writer, None
-        if writer is not None:
+        try:
+            if writer is not None:
+                self._close_log(writer, complete)
+        finally:
+            if remote is not None:
+                remote.close()
+
+    def _close_log(self, writer: LogWriter, complete: bool) -> None:
+        try:
+            self.graph.flush_inputs()
             if self._last_keyframe != self.tick and complete:
                 writer.keyframe(self.graph.snapshot(), self.graph.digests())
+        finally:  # whatever the disk says: the thread ends and the file is closed
             self.graph.attach_recorder(ffi.NULL, {})
             writer.close(complete)
-        if remote is not None:
-            remote.close()
 
     def __enter__(self) -> Flight:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        self.close(complete=kind is None)
+        try:
+            self.close(complete=kind is None)
+        except LogError:
+            if kind is None:  # otherwise what went wrong first is what counts
+                raise
 
     def _keyframe(self) -> None:
         assert self._writer is not None
@@ -463,16 +542,28 @@ class Flight:
         from flightsw.log import LogWriter
         from hil.metadata import attachments, metadata
 
-        self._writer = LogWriter(path, self.bench.channels(), metadata(self.bench, self.seed, compiled),
-                                 attachments(self.bench, compiled), self.bench.base_tick_ns)
+        rate = self._log_rate() if self.bench.real_time is not None else 0
+        self._writer = LogWriter(path, self.bench.channels(), {**metadata(self.bench, self.seed, compiled), **self.told},
+                                 attachments(self.bench, compiled),
+                                 self.bench.base_tick_ns, real_time=rate)
+        if rate:
+            self._writer.reserve(round(rate * self.bench.duration_s))
         self.graph.attach_recorder(self._writer.recorder, self._writer.channel_map)
         self._keyframe()
+
+    def _log_rate(self) -> int:
+        """Bytes per second that a log gets at most, keyframes not counted: each recorded topic as often as its writer runs."""
+        total = 0.0
+        for c in self.bench.channels():
+            node = next((n for n in self.graph.compiled if n.name == c.node), None)
+            writer = node.topics[c.topic].writer if node is not None and c.topic in node.topics else None
+            period = next((t.spec.period_ticks for t in node.tasks if t.spec.name == writer), 1) if node is not None else 64
+            total += (c.type.size + 51) / (period * c.every)  # record and its index entry
+        return round(total * 1e9 / self.bench.base_tick_ns)
 
     def _start_remote(self) -> Any:
         if all(p.where == "here" for p in self.bench.plans):
             return None
-        try:
-            from hil import remote  # type: ignore[attr-defined,unused-ignore]
-        except ImportError:
-            raise BenchUnavailable("nodes in other processes need hil.remote, which this installation lacks") from None
+        from hil.link import remote
+
         return remote.start(self)

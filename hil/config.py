@@ -61,10 +61,28 @@ class Stop(_Model):
 
 
 class Plugin(_Model):
-    """A user's library of C tasks, with the headers that declare their structs."""
+    """A user's library of C tasks, with the headers that declare their structs. exact = false: fly it although it fails the checks
+    of flight code, and say so in the log.
+    """
 
     library: str
     headers: Paths = []
+    exact: bool = True
+
+
+class RealTimeSection(_Model):
+    """The bench against the wall clock (flightsw.RealTimeConfig)."""
+
+    speed: float = Field(1.0, gt=0.0, le=1000.0)
+    priority: int = Field(0, ge=0, le=99)
+    spin_us: int = Field(0, ge=0, le=1000)
+    cpu: int = Field(-1, ge=-1, le=4095)
+    lock_memory: bool = False
+    shed_ticks: int = Field(2, ge=0, le=1_000_000)
+    stop_ticks: int = Field(0, ge=0, le=1_000_000)
+    miss_limit: int = Field(3, ge=1, le=1_000_000)
+    warm_up_ticks: int = Field(100, ge=0, le=1_000_000)
+    noise_s: float = Field(1.0, ge=0.0, le=60.0)
 
 
 class BenchSection(_Model):
@@ -79,6 +97,7 @@ class BenchSection(_Model):
     success: Name = "lands"
     expect: Name | None = None
     keyframe_s: float = Field(5.0, gt=0.0, le=1e6)
+    real_time: RealTimeSection | None = None
     stop: Stop | None = None
     tasks: Paths = []
     plugins: list[Plugin] = []
@@ -117,24 +136,55 @@ class RecordedField(_Model):
 
 
 class RecordedPosition(_Model):
-    """Columns with a geodetic position (WGS 84, deg) that make an Earth-fixed one. height: a column (m), or a number."""
+    """Columns with a geodetic position (WGS 84) that make an Earth-fixed one. height: a column, or a number.
+
+    velocity: three columns north, east and down, or east, north and up with minus signs as for other fields, that make an
+    Earth-fixed velocity in `velocity_field`.
+    """
 
     field: str
     latitude: str
     longitude: str
     height: str | float = 0.0
+    unit: str = "deg"
+    height_unit: str = "m"
+    velocity_field: str | None = None
+    velocity_ned: Annotated[list[Text], Field(min_length=3, max_length=3)] | None = None
+    velocity_unit: str = "m/s"
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> RecordedPosition:
+        if (self.velocity_field is None) != (self.velocity_ned is None):
+            raise ValueError("velocity_field and velocity_ned go together")
+        return self
+
+
+class RecordedRows(_Model):
+    """Which rows of a file with rows of several kinds are meant: those with a value in a column."""
+
+    column: Text
+    equals: str | float
 
 
 class Recording(_Model):
-    """A file played as if it were a board: one topic, one message per row."""
+    """A file played as if it were a board: one topic, one message per row. May stand in a file of its own (`mapping`)."""
 
+    mapping: Text | None = None
     file: Text
     origin: str
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    format: Literal["csv", "json", "parquet", "ulog"] | None = None
+    message: Text | None = None
+    multi_id: int = Field(0, ge=0, le=255)
+    delimiter: Literal[",", ";", "\t", " "] = ","
+    headings: bool = True
+    where: RecordedRows | None = None
+    gaps: Literal["refuse", "skip"] = "refuse"
     topic: Name
     type: str
     time_column: str
     time_unit: Literal["s", "ms", "us", "ns"] = "s"
+    time_zero: Literal["clock", "first_row", "log_start"] = "clock"
     time_offset_s: float = Field(0.0, ge=-1e10, le=1e10)
     fields: dict[str, RecordedField] = {}
     position: RecordedPosition | None = None

@@ -17,6 +17,7 @@ import numpy as np
 
 from flightsw._native import ffi
 from flightsw.errors import ConfigError, Problem
+from flightsw.flight_code import problems_of
 from flightsw.messages import MessageType, dtype_of, load_messages
 from flightsw.params import Given, suggestion
 from flightsw.schedule import CompiledNode, TaskSpec
@@ -123,7 +124,8 @@ def load_extensions(config: BenchFile, folder: Path, root: Table) -> tuple[dict[
         problems += [Problem(file, "bench.plugins.headers", f"there is no file {shown(folder / h)}") for h in missing]
         if not missing:
             try:
-                add(load_plugin(folder / plugin.library, [folder / h for h in plugin.headers]).values(), plugin.library)
+                headers = [folder / h for h in plugin.headers]
+                add(load_plugin(folder / plugin.library, headers, plugin.exact).values(), plugin.library)
             except ConfigError as exc:
                 problems += exc.problems
     for name in config.bench.tasks:
@@ -137,7 +139,9 @@ def load_extensions(config: BenchFile, folder: Path, root: Table) -> tuple[dict[
 
 
 def python_tasks(path: Path) -> list[TaskType]:
-    """Task types defined in a Python file. ConfigError names the line where the file failed."""
+    """Task types defined in a Python file. ConfigError names the line where the file failed, or where a task uses what flight code
+    may not use.
+    """
     file = shown(path)
     if not path.is_file():
         raise ConfigError.one(file, "", "there is no such file (bench.tasks)")
@@ -158,6 +162,9 @@ def python_tasks(path: Path) -> list[TaskType]:
     found = {id(v): v for v in vars(module).values() if isinstance(v, TaskType) and v.python is not None}
     if not found:
         raise ConfigError.one(file, "", "defines no task: none of its functions is decorated with @flightsw.python_task")
+    refused = [p for kind in found.values() if kind.exact for p in problems_of(kind)]
+    if refused:
+        raise ConfigError(dict.fromkeys(refused))
     return list(found.values())
 
 

@@ -34,6 +34,7 @@ class NodePlan:
     file: str
     key: str
     recording: Recording | None = None
+    mapping: Table | None = None  # the table in which `recording` was written
     replaced: tuple[tuple[str, Mapping[str, str]], ...] = ()
 
 
@@ -98,6 +99,7 @@ class Planner:
                              for row in self._rows(node, where) or [] for old in row.replaced)
             for k in range(node.for_) if node.for_ is not None else [None]:
                 plan = self._plan(node, tasks, k, (file, key))
+                plan = replace(plan, mapping=self.root["node"][index] if node.recording is not None else None)
                 plans.append(replace(plan, replaced=tuple((t, fill(reads, k)) for t, reads in replaced)))
         names: dict[str, NodePlan] = {}
         for plan in plans:

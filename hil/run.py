@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flightsw.errors import FlightswError
+from flightsw.errors import FlightswError, LogError
 from hil.bench import Bench, Flight
-from hil.metadata import hashes, software
+from hil.metadata import exactness, hashes, software
 from hil.recording import data_file
 from hil.verdict import Verdict
 
@@ -69,11 +69,25 @@ def point_latest(run_dir: Path) -> None:
         link.unlink()
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that readers see the old file or the new one, never half of it."""
+def write_json(path: Path, content: Any, room: int = 0) -> None:
+    """Write JSON so that readers see the old file or the new one, never half of it.
+
+    room: spaces at its end. A disk that has filled since then takes no other file, but so much more over the old one.
+    Raises OSError when that fails too.
+    """
+    text = json.dumps(content, indent=1, allow_nan=False, default=_plain) + " " * room + "\n"
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(content, indent=1, allow_nan=False, default=_plain) + "\n", "utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text, "utf-8")
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if not path.exists():
+            raise
+        with path.open("r+b") as file:
+            file.write(text.encode())
+            file.truncate()
 
 
 def _plain(value: Any) -> Any:
@@ -84,52 +98,82 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+@dataclass(frozen=True)
+class Continuation:
+    """A flight that goes on from a snapshot: `prepare` puts it in place (see Bench.start), at mission time start_s.
+
+    until_s: end of the flight before the bench's own. told: for run.json, as "fork". report: write report.html.
+    """
+
+    prepare: Callable[[Flight], None]
+    start_s: float
+    until_s: float | None
+    told: dict[str, Any]
+    report: bool = True
+
+
 class _Run:
     """Keeps run.json true at every moment: running, interrupted, failed, or finished with a verdict."""
 
-    def __init__(self, bench: Bench, seed: int, out_root: Path, keep_log: bool) -> None:
-        self.bench, self.seed, self.keep_log = bench, seed, keep_log
+    def __init__(self, bench: Bench, seed: int, out_root: Path, keep_log: bool, of: Continuation | None = None) -> None:
+        self.bench, self.seed, self.keep_log, self.of = bench, seed, keep_log, of
         self.started = datetime.now(UTC)
         self.clock = time.perf_counter()
-        self.dir = new_run_dir(out_root, bench.name, self.started)
+        self.dir = new_run_dir(out_root, bench.name if of is None else f"{bench.name}-fork", self.started)
         self.content: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION, "bench": bench.name, "title": bench.title, "seed": seed, "outcome": "running",
             "expected": bench.expect, "met": False, "criteria": [], "summary": {}, "events": [],
             "feasibility": _feasibility(bench, seed), "hashes": hashes(bench.compiled(seed)), "software": software(),
-            "sets": bench.sets, "dispersed": bench.dispersed_values(seed),
+            "exact": exactness(bench), "sets": bench.sets, "dispersed": bench.dispersed_values(seed),
             "started_utc": self.started.isoformat(timespec="seconds"), "wall_s": 0.0, "sim_s": 0.0, "x_realtime": 0.0,
         }
+        if of is not None:
+            self.content["fork"] = of.told
         self.write()
-        point_latest(self.dir)
+        if of is None:  # a fork is beside its parent, which stays the latest
+            point_latest(self.dir)
 
     def write(self) -> None:
-        write_json(self.dir / RUN, _finite(self.content))
+        try:
+            write_json(self.dir / RUN, _finite(self.content), 1000 if self.content["outcome"] == "running" else 0)
+        except OSError as exc:
+            raise OutputError(f"{self.dir / RUN}: cannot be written: {exc.strerror}") from None
 
     def end(self, outcome: str, sim_s: float, **more: Any) -> None:
         wall = time.perf_counter() - self.clock
         self.content |= {"outcome": outcome, "wall_s": wall, "sim_s": sim_s, "x_realtime": sim_s / max(wall, 1e-9), **more}
         self.write()
 
+    def _told_in_real_time(self, flight: Flight | None) -> None:
+        if flight is not None and flight.real_time is not None:
+            noise = flight.noise.as_dict() if flight.noise is not None else None
+            self.content |= {"real_time": flight.real_time.as_dict(), "noise": noise}
+
     def fly(self, progress: Callable[[float], None] | None) -> Verdict:
         flight: Flight | None = None
         try:
-            flight = self.bench.start(self.seed, self.dir / LOG if self.keep_log else None)
+            flight = self.bench.start(self.seed, self.dir / LOG if self.keep_log else None, self.of.prepare if self.of else None)
             self.clock = time.perf_counter()
-            flight.run(progress=progress)
+            flight.run(self.of.until_s if self.of else None, progress)
             verdict = flight.verdict()
             wall = time.perf_counter() - self.clock
             flight.close()
         except BaseException as exc:
             if flight is not None:
-                flight.close(complete=False)
+                with contextlib.suppress(LogError):  # `exc` is what went wrong first
+                    flight.close(complete=False)
             interrupted = isinstance(exc, KeyboardInterrupt)
-            self.end("interrupted" if interrupted else "error", flight.t_s if flight is not None else 0.0,
-                     error="" if interrupted else str(exc))
+            self._told_in_real_time(flight)
+            with contextlib.suppress(OutputError):
+                self.end("interrupted" if interrupted else "error", flight.t_s if flight is not None else 0.0,
+                         error="" if interrupted else str(exc))
             raise
         events = _events(self.dir / LOG) if self.keep_log else []
-        self.end(verdict.outcome, flight.t_s, met=verdict.met, criteria=[asdict(c) for c in verdict.criteria],
+        self._told_in_real_time(flight)
+        flown_s = flight.t_s - (self.of.start_s if self.of else 0.0)
+        self.end(verdict.outcome, flown_s, met=verdict.met, criteria=[asdict(c) for c in verdict.criteria],
                  summary=verdict.summary, events=events)
-        self.content |= {"wall_s": wall, "x_realtime": flight.t_s / max(wall, 1e-9)}
+        self.content |= {"wall_s": wall, "x_realtime": flown_s / max(wall, 1e-9)}
         self.write()
         return verdict
 
@@ -144,13 +188,23 @@ def run_bench(bench: Bench, seed: int | None = None, out_root: Path | str = "run
     """
     for board in bench.recorded:
         data_file(board)  # refuse before a directory is made and `latest` moves
-    run = _Run(bench, bench.seed if seed is None else seed, Path(out_root), log)
+    return _flown(_Run(bench, bench.seed if seed is None else seed, Path(out_root), log), progress, report and log)
+
+
+def run_continued(bench: Bench, seed: int, out_root: Path, progress: Callable[[float], None] | None, of: Continuation) -> RunResult:
+    """Like `run_bench`, from a snapshot on, into `<utc>-<bench>-fork-<id>`; `latest` stays where it is."""
+    for board in bench.recorded:
+        data_file(board)
+    return _flown(_Run(bench, seed, out_root, True, of), progress, of.report)
+
+
+def _flown(run: _Run, progress: Callable[[float], None] | None, report: bool) -> RunResult:
     try:
         verdict = run.fly(progress)
     except BaseException as exc:
         exc.run_dir = run.dir  # type: ignore[attr-defined]
         raise
-    if report and log and _is_there("hil.report"):
+    if report and _is_there("hil.report"):
         from hil.report import write_report  # type: ignore[import-not-found,unused-ignore]
 
         write_report(run.dir)

@@ -27,12 +27,15 @@ _BY_NAME = ("node", "criterion", "task")  # arrays of tables whose entries are m
 
 
 class Table(dict[str, Any]):
-    """A TOML table that knows the file of each key, and the task tables of other types that it replaced."""
+    """A TOML table that knows the file of each key, the mapping file it was laid over ("": none), and the task tables of other
+    types that it replaced.
+    """
 
     def __init__(self, content: Mapping[str, Any], file: str) -> None:
         super().__init__({k: _wrap(v, file) for k, v in content.items()})
         self.files = dict.fromkeys(self, file)
         self.replaced: list[Table] = []
+        self.mapping = ""
 
     def put(self, key: str, value: Any, file: str) -> None:
         """Set a key and remember where it came from."""
@@ -140,7 +143,23 @@ def read_extended(path: Path, texts: dict[str, str]) -> Table:
     merged = _with_paths(chain[-1], path)
     for item in reversed(chain[:-1]):
         merged = merge(merged, _with_paths(item, path))
-    return merged
+    return _with_mappings(merged, path, texts)
+
+
+def _with_mappings(root: Table, path: Path, texts: dict[str, str]) -> Table:
+    """Recordings that name a mapping file are laid over it, key by key. ConfigError when such a file cannot be used."""
+    nodes = root.get("node")
+    for node in nodes if isinstance(nodes, list) else []:
+        own = node.get("recording") if isinstance(node, Table) else None
+        if not isinstance(own, Table) or not isinstance(own.get("mapping"), str):
+            continue
+        place = path.parent / own["mapping"]
+        base = read_toml(place, texts, f"{own.files['mapping'] or shown(path)}: node[{node.get('name')}].recording.mapping")
+        if "mapping" in base:
+            raise ConfigError.one(shown(place), "mapping", "a mapping file cannot build on another one")
+        node["recording"] = merge(base, own)
+        node["recording"].mapping = shown(place)
+    return root
 
 
 def _with_paths(item: tuple[Path, Table], first: Path) -> Table:
@@ -167,6 +186,9 @@ def _with_paths(item: tuple[Path, Table], first: Path) -> Table:
     for node in nodes if isinstance(nodes, list) and folder != "." else []:
         if isinstance(node, Table) and "schedule" in node:
             node["schedule"] = move(node["schedule"])
+        recording = node.get("recording") if isinstance(node, Table) else None
+        if isinstance(recording, Table) and "mapping" in recording:
+            recording["mapping"] = move(recording["mapping"])
     return table
 
 
@@ -236,9 +258,12 @@ def file_of(root: Table, location: Sequence[str | int], default: str) -> str:
     return file
 
 
-def key_of(root: Any, location: Sequence[str | int]) -> str:
-    """Location as text: `node[imu{k}].task[imu].period_ticks`, naming array entries by what identifies them."""
-    out = ""
+def key_of(root: Any, location: Sequence[str | int], before: str = "") -> str:
+    """Location as text: `node[imu{k}].task[imu].period_ticks`, naming array entries by what identifies them.
+
+    What stands in a mapping file is located from the top of that file. before: what the root itself is called.
+    """
+    out = before
     node = root
     for part in location:
         if isinstance(part, int):
@@ -247,6 +272,8 @@ def key_of(root: Any, location: Sequence[str | int]) -> str:
                 if isinstance(node, dict) else None
             out += f"[{label}]" if label else f"[#{part + 1}]"
         else:
+            if isinstance(node, Table) and node.mapping and node.files.get(part) == node.mapping:
+                out = ""
             node = node.get(part) if isinstance(node, dict) else None
             out += f".{part}" if out else part
     return out

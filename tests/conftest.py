@@ -8,6 +8,7 @@ import pytest
 
 ORIGIN = {
     "nesc": "NASA/NESC 6-DOF check cases, nescacademy.nasa.gov/flightsim, files as in github.com/nasa/simupy-flight, NESC_data/",
+    "telemetry/falcon9": "github.com/shahar603/Telemetry-Data, commit b245d3b, <mission>/JSON/stage1 raw.json and events.json",
     "telemetry/hprocket": "github.com/RocketPy-Team/RocketPy, data/rockets/hedy/cats_tust, commit d41dd11",
     "estimation": "synthetic booster flight and its generator, this project's own",
     "pdg": "fuel-optimal landings and the script that computes them, this project's own",

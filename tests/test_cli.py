@@ -212,7 +212,7 @@ import os
 from flightsw import python_task
 
 
-@python_task("own.signals", reads={"radalt": "fsw_radalt_t"}, writes={"cmd": "fsw_engine_cmd_t"})
+@python_task("own.signals", reads={"radalt": "fsw_radalt_t"}, writes={"cmd": "fsw_engine_cmd_t"}, exact=False)
 def signals(io):
     io.writes["cmd"]["throttle"] = 0.4905
     if io.tick == 2000:

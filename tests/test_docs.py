@@ -138,9 +138,9 @@ def test_the_bench_page_has_every_key() -> None:
     from hil import config
 
     page = (ROOT / "docs" / "bench-files.md").read_text("utf-8")
-    for model in (config.BenchSection, config.Stop, config.Plugin, config.Node, config.Task, config.Link, config.Disperse,
+    for model in (config.BenchSection, config.RealTimeSection, config.Stop, config.Plugin, config.Node, config.Task, config.Link, config.Disperse,
                   config.Fault, config.At, config.Criterion, config.Condition, config.Remote, config.Recording,
-                  config.RecordedField, config.RecordedPosition):
+                  config.RecordedField, config.RecordedPosition, config.RecordedRows):
         keys = [f.alias or name for name, f in model.model_fields.items()]
         both = page + (ROOT / "docs" / "reference" / "faults.md").read_text("utf-8")
         assert not [k for k in keys if not re.search(rf"`{k}[`.]|\b{k} = ", both)], model.__name__

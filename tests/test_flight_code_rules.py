@@ -16,6 +16,8 @@ C_FILES = sorted(p for name in LIBRARIES for p in (NATIVE / name).rglob("*.[ch]"
 FREESTANDING = {"stdint.h", "stddef.h", "stdbool.h"}
 FROM_OUTSIDE = {"memcpy", "memset", "memmove", "memcmp"}  # what a compiler may emit by itself, and firmware has
 LINKER = {"_GLOBAL_OFFSET_TABLE_"}
+AEABI = {"__aeabi_" + name for name in  # run-time ABI for the Arm architecture, sections 4.1 and 4.2
+         ("l2d", "ul2d", "d2lz", "d2ulz", "ldivmod", "uldivmod", "llsl", "llsr", "lasr", "lmul", "lcmp", "ulcmp")}
 ELSEWHERE = {"core": {"world.h", "boards.h"}, "gnc": {"world.h", "boards.h", "bench.h", "bundle.h"}}  # what they may not know
 BANNED_C = re.compile(r"\b(malloc|calloc|realloc|free|alloca|\w*printf|puts|fopen|abort|exit|clock|clock_gettime|s?rand|time|setjmp"
                       r"|longjmp|volatile|goto)\s*[(;]|\b(goto|setjmp)\b|\blong\s+double\b|\bfloat\b\s+\w")
@@ -89,7 +91,7 @@ def need(*programs):
     """Skip where a tool is missing, with the reason; in CI that is a failure."""
     missing = [p for p in programs if shutil.which(p) is None]
     if missing:
-        text = f"not installed: {', '.join(missing)} (apt: cmake ninja-build binutils)"
+        text = f"not installed: {', '.join(missing)} (apt: cmake ninja-build binutils gcc-arm-none-eabi)"
         if os.environ.get("CI"):
             pytest.fail(text)
         pytest.skip(text)
@@ -111,10 +113,28 @@ def archives(tmp_path_factory):
     return {name: str(folder / f"libfsw_{name}.a") for name in LIBRARIES}
 
 
-def symbols(archive):
-    """(defined, undefined) names of external linkage."""
-    rows = [line.split() for line in output("nm", "-g", archive).splitlines()]
-    return {r[2] for r in rows if len(r) == 3}, {r[1] for r in rows if len(r) == 2 and r[0] == "U"}
+@pytest.fixture(scope="module")
+def firmware(tmp_path_factory):
+    """The same libraries for the Cortex-M7, and the program made of them."""
+    need("cmake", "ninja", "arm-none-eabi-gcc", "arm-none-eabi-nm")
+    folder = tmp_path_factory.mktemp("firmware")
+    output("cmake", "-G", "Ninja", "-S", str(ROOT), "-B", str(folder), f"-DCMAKE_TOOLCHAIN_FILE={ROOT}/cmake/cortex-m7.cmake",
+           "-DFSW_PYTHON=OFF", "-DCMAKE_BUILD_TYPE=Release")
+    output("cmake", "--build", str(folder))
+    return {name: str(folder / f"libfsw_{name}.a") for name in LIBRARIES} | {"fly_blob": str(folder / "fly_blob")}
+
+
+def symbols(archive, nm="nm"):
+    """(defined, undefined) names of external linkage, weak ones included."""
+    rows = [line.split() for line in output(nm, "-g", archive).splitlines()]
+    return {r[2] for r in rows if len(r) == 3}, {r[1] for r in rows if len(r) == 2 and r[0] in "Uwv"}
+
+
+def from_outside(archives, name, nm="nm"):
+    """Names that a library needs and neither it nor one below it defines."""
+    allowed = {"core": ("core",), "gnc": ("core", "gnc"), "world": ("core", "world")}[name]
+    defined = set().union(*(symbols(archives[other], nm)[0] for other in allowed))
+    return symbols(archives[name], nm)[1] - defined - LINKER
 
 
 @pytest.mark.parametrize("name", LIBRARIES)
@@ -129,9 +149,37 @@ def test_no_writable_data(archives, name):
 
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_symbols_from_outside(archives, name):
-    allowed = {"core": ("core",), "gnc": ("core", "gnc"), "world": ("core", "world")}[name]
-    defined = set().union(*(symbols(archives[other])[0] for other in allowed))
-    assert symbols(archives[name])[1] - defined - LINKER <= FROM_OUTSIDE
+    assert from_outside(archives, name) <= FROM_OUTSIDE
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_symbols_from_outside_of_firmware(firmware, name):
+    """Besides the four, only arithmetic that the processor lacks, from the compiler's own library: on 64-bit integers."""
+    more = from_outside(firmware, name, "arm-none-eabi-nm") - FROM_OUTSIDE
+    assert more <= AEABI, more - AEABI
+
+
+def test_the_whole_firmware_needs_nothing(firmware):
+    assert symbols(firmware["fly_blob"], "arm-none-eabi-nm")[1] == set()
+
+
+def test_the_test_of_symbols_finds_a_call(archives, tmp_path):
+    """A library with one more file, which reads the clock, strongly or weakly."""
+    for k, text in enumerate(("long fsw_bad(void) { return clock(); }", "long fsw_bad(void) { return clock ? clock() : 0; }")):
+        source, copy = tmp_path / f"bad{k}.c", Path(shutil.copy(archives["core"], tmp_path / f"core{k}.a"))
+        source.write_text(f"extern long clock(void){' __attribute__((weak))' * k};\nlong fsw_bad(void);\n{text}\n", "utf-8")
+        output("cc", "-c", str(source), "-o", str(source.with_suffix(".o")))
+        output("ar", "r", str(copy), str(source.with_suffix(".o")))
+        assert from_outside({**archives, "core": str(copy)}, "core") - FROM_OUTSIDE == {"clock"}
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_no_instruction_that_asks_the_processor(archives, name):
+    """Time stamps, random numbers, the identity of the processor, system calls: what no symbol shows."""
+    text = output("objdump", "-d", "--no-show-raw-insn", archives[name])
+    asks = re.compile(r"\t(rdtscp?|rdrand|rdseed|rdpmc|rdpid|cpuid|xgetbv|syscall|sysenter|int|svc|mrs)\b")
+    assert len(text) > 10_000 and asks.search(text) is None
+    assert asks.search("  10:\trdtsc") and asks.search("  10:\tint    $0x80")
 
 
 @pytest.mark.parametrize("name", LIBRARIES)

@@ -203,7 +203,7 @@ def test_bad_mappings_are_refused(small, old, new, text):
 @pytest.mark.parametrize(("content", "text"), [
     ("time,p\n0,1\n0,2\n", 'row 2: "time" does not go forward'),
     ("time,p\n0,1\n5,nan\n", 'row 2: "p" is not a finite number'),
-    ("time,p\n0,1\n5,abc\n", "cannot be read: could not convert"),
+    ("time,p\n0,1\n5,abc\n", 'row 2: "p" is "abc", not a number'),
     ("time,p\n", "has no rows"),
     ("", "time: there is no such column"),
     ("time,p\n11,1\n13,2\n", "fall into one tick"),

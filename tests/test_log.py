@@ -275,6 +275,6 @@ def test_command_info_and_repair(tmp_path: Path) -> None:
     result = run(log_command, ["repair", str(tmp_path / "flight.mcap"), str(tmp_path / "same.mcap"), "--json"])
     assert result.exit_code == 0 and json.loads(result.stdout)["whole"] is True
     paths = [str(tmp_path / n) for n in ("flight.mcap", "same.mcap", "new.mcap")]
-    assert run(diff_command, paths[:2], catch_exceptions=False).exit_code == 0
-    result = run(diff_command, [paths[0], paths[2]], catch_exceptions=False)
-    assert result.exit_code == 1 and "first log, but not second log" in result.stdout
+    assert run(diff_command, paths[:2], catch_exceptions=False, standalone_mode=False).return_value == 0
+    result = run(diff_command, [paths[0], paths[2]], catch_exceptions=False, standalone_mode=False)
+    assert result.return_value == 1 and "first log, but not second log" in result.stdout

@@ -1,51 +1,28 @@
-"""A damaged log: cut at any byte, any bit turned, zeros at its end, parts of another log.
+"""A damaged log: cut at any byte, any bit turned, lengths that lie, zeros at its end, blocks of another log.
 
-It opens, tells what is missing, and never returns what was not recorded. FLIGHTSW_FULL_DAMAGE=1 tries every byte and bit.
+It opens, tells what is missing, and never returns what was not recorded. Here damages are sampled;
+`python tests/crash/damage.py` tries every byte and every bit.
 """
 
 from __future__ import annotations
 
-import os
-import random
-from collections.abc import Iterator
+import json
+import struct
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from crash import damage, rig
+from crash.damage import Case, Judge, SmallBuffers, source, write_log
 
 from flightsw import Graph, LinkSpec, LogError, NodeSpec, TaskIO, TaskSpec, compile_node, load_messages, python_task
-from flightsw.log import ChannelDef, Log, LogWriter, repair
+from flightsw.log import ChannelDef, Log, repair
+from flightsw.log import mcap_format as mf
 
-FULL = bool(os.environ.get("FLIGHTSW_FULL_DAMAGE"))  # every byte and every bit instead of a sample
-TICKS = 120
 MESSAGES = load_messages([])
-
-
-@python_task("damage.source", reads={}, writes={"radalt": "fsw_radalt_t", "baro": "fsw_baro_t"},
-             state="typedef struct { double x; } damage_t;")
-def source(io: TaskIO) -> None:
-    """A number that never repeats in a topic, so that a wrong record is always seen to be wrong."""
-    io.state["x"] += 1.0
-    io.writes["radalt"]["range_m"] = io.state["x"] * 1.25
-    io.writes["radalt"]["seq"] = io.tick
-    io.writes["baro"]["p_pa"] = -io.state["x"]
-
-
-class SmallBuffers(LogWriter):
-    buffer_bytes = 1500
-
-
-def write_log(path: Path, seed: int = 1) -> None:
-    """A log of about 25 KiB with a dozen chunks, metadata, an attachment and two keyframes."""
-    node = compile_node(NodeSpec("n", [TaskSpec("s", "damage.source", 1)], 1_000_000), {source.name: source}, MESSAGES, {})
-    graph = Graph([node], [], MESSAGES, seed)
-    with SmallBuffers(path, [ChannelDef("n", t.name, t.type) for t in node.topics.values()], {"run": {"seed": str(seed)}},
-                      {"blob/n": node.blob}, 1_000_000) as writer:
-        graph.attach_recorder(writer.recorder, writer.channel_map)
-        writer.keyframe(graph.snapshot(), graph.digests())
-        while graph.run(TICKS):
-            writer.drain()
-        writer.keyframe(graph.snapshot(), graph.digests())
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +32,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def judge(whole: Path) -> Judge:
+    return Judge(whole)
+
+
 def rows(log: Log) -> dict[str, set[bytes]]:
     return {topic: {r.tobytes() for r in log[topic]} for topic in log.topics}
-
-
-def chunk_ends(log: Log) -> list[int]:
-    return [chunk.end for chunk in log._found.chunks]
 
 
 def check_part(path: Path, truth: dict[str, set[bytes]]) -> Log:
@@ -74,69 +52,118 @@ def check_part(path: Path, truth: dict[str, set[bytes]]) -> Log:
     return log
 
 
-def cuts(size: int) -> Iterator[int]:
-    if FULL:
-        yield from range(size)
-        return
-    yield from range(12)
-    yield from range(size - 60, size)
-    yield from random.Random(5).sample(range(size), 350)
-
-
 def test_whole_log_is_complete(whole: Path) -> None:
     log = Log.open(whole)
     assert log.complete and log.problems == [] and not log.lost
-    assert log.topics == {"/n/radalt": TICKS, "/n/baro": TICKS}
-    assert log.n_chunks > 10
+    assert log.topics == {"/n/radalt": damage.TICKS, "/n/baro": damage.TICKS, "/m/touchdown": damage.TICKS // 30}
+    assert log.n_chunks > 12 and whole.stat().st_size == 65_536
 
 
-def test_cut_at_any_byte_gives_the_chunks_that_fit(whole: Path, tmp_path: Path) -> None:
-    data, truth, ends = whole.read_bytes(), rows(Log.open(whole)), chunk_ends(Log.open(whole))
-    path = tmp_path / "cut.mcap"
-    for n in cuts(len(data)):
-        path.write_bytes(data[:n])
-        log = check_part(path, truth)
-        assert log.n_chunks == sum(end <= n for end in ends), n
-        assert not log.complete and log.problems, n
+@pytest.mark.parametrize("kind, sample", [("cuts", 600), ("flips", 900), ("lengths", 500), ("tails", 60)])
+def test_damages_by_the_command(kind: str, sample: int) -> None:
+    """Files of this kind, with 64 MiB and 5 s for each: they open, and what they return is true."""
+    command = [sys.executable, rig.HERE / "damage.py", kind, "--sample", str(sample), "--repair-every", "15", "--workers", "2"]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, env=rig.environment())
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)[kind]
+    assert found["wrong"] == 0 and found["files"] >= 300 and found["repaired"] >= 15
 
 
-def test_any_bit_turned_is_found_and_costs_one_chunk_at_most(whole: Path, tmp_path: Path) -> None:
-    data, log = whole.read_bytes(), Log.open(whole)
-    truth, n_chunks = rows(log), log.n_chunks
+def test_the_ends_of_the_file_byte_by_byte(judge: Judge, tmp_path: Path) -> None:
+    """Signature, header and footer are short: every one of their bytes."""
+    size = len(judge.data)
+    problems: list[str] = []
+    cases = [*damage.cut_cases(judge, [*range(300), *range(size - 60, size)]),
+             *damage.flip_cases(judge, [*range(8 * 80), *range(8 * (size - 40), 8 * size)])]
+    damage.examine(iter(cases), judge, tmp_path, 0, problems.append)
+    assert len(problems) == len(cases) and not any(problems), [p for p in problems if p][:3]
+
+
+def test_the_judge_sees_what_is_wrong(judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that returns a wrong number, one that gives up, one that takes long, one that takes much memory, are all found."""
+
+    def found(cases: Any) -> list[str]:
+        out: list[str] = []
+        damage.examine(iter(cases), judge, tmp_path, 0, out.append)
+        return out
+
+    flips = [8 * (begin + 100) for begin, _, _ in judge.reference.chunks[3:6]]
+    assert found(damage.flip_cases(judge, flips)) == ["", "", ""]
+    honest = Log.__getitem__
+
+    def lying(self: Log, topic: str) -> np.ndarray[Any, Any]:
+        table = np.frombuffer(bytearray(honest(self, topic).tobytes()), honest(self, topic).dtype)
+        table["log_seq"][-1:] += topic == "/n/baro"
+        return table
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "__getitem__", lying)
+        wrong = found(damage.flip_cases(judge, flips))
+        assert all("AssertionError: /n/baro: not what was recorded" in p for p in wrong), wrong
+    with monkeypatch.context() as patch:  # one that stops at the first damage
+        patch.setattr("flightsw.log.scan._Walk._resume", lambda self, at: None)
+        cases = list(damage.length_cases(judge, [judge.reference.chunks[3][0]]))
+        assert "AssertionError" in found(cases)[0]
+    greedy = Case("greedy", judge.data, lambda log: np.zeros(2 * damage.MEMORY, np.uint8))
+    assert "MemoryError" in found([greedy])[0]
+    monkeypatch.setattr(damage, "SECONDS", 0.05)
+    assert "TimeoutError" in found([Case("slow", judge.data, lambda log: [None for _ in iter(int, 1)])])[0]
+
+
+def hostile_files(judge: Judge) -> dict[str, bytes]:
+    """Files made to take long or much: claims within claims, lengths near 2^64, a great many records without content."""
+    claims = bytearray(judge.data[: judge.reference.chunks[3][2]] + b"\xff")
+    total = 3 << 20
+    while (rest := total - len(claims) - 49) > 0:
+        claims += mf.chunk_head(0, 1, rest, 1)  # each claims all that follows
+    empty = mf.record(mf.MESSAGE_INDEX, struct.pack("<HI", 1, 0)) * 100_000
+    index = mf.record(mf.MESSAGE_INDEX, struct.pack("<HI", 1, 0xFFFFFFF0))
+    begin = judge.data[: judge.reference.chunks[3][1]]
+    return {"claims within claims": bytes(claims.ljust(total)), "empty indexes": begin + empty, "an index of 4 GB": begin + index,
+            "an attachment of 2^64 bytes": begin + struct.pack("<BQ", mf.ATTACHMENT, (1 << 64) - 1) + bytes(100),
+            "metadata of a 4 GB name": begin + mf.record(mf.METADATA, b"\xff\xff\xff\xff" + bytes(100)),
+            "a compressed chunk of 2^63 bytes": begin + mf.chunk_head(0, 1, 1 << 63, 1, "lz4", 50) + bytes(50),
+            "signs of chunks": begin + b"\xff" + b"\x06\x00\x00\x00\x00" * 100_000}
+
+
+@pytest.mark.parametrize("name", ["claims within claims", "empty indexes", "an index of 4 GB", "an attachment of 2^64 bytes",
+                                  "metadata of a 4 GB name", "a compressed chunk of 2^63 bytes", "signs of chunks"])
+def test_hostile_files(judge: Judge, tmp_path: Path, name: str) -> None:
+    problems: list[str] = []
+    data = hostile_files(judge)[name]
+
+    def check(log: Log) -> None:
+        assert judge.true(log) == [0, 1, 2, 3] and log.lost and log.problems
+
+    damage.examine(iter([Case(name, data, check)]), judge, tmp_path, 1, problems.append)
+    assert problems == [""]
+
+
+def test_a_metadata_record_whose_checksum_has_lost_its_name_is_not_believed(whole: Path, tmp_path: Path) -> None:
+    data = whole.read_bytes()
+    at = data.index(b"flightsw.crc32", data.index(b"\x04\0\0\0more"))
     path = tmp_path / "flip.mcap"
-    bits = range(len(data) * 8) if FULL else random.Random(6).sample(range(len(data) * 8), 900)
-    for bit in bits:
-        changed = bytearray(data)
-        changed[bit >> 3] ^= 1 << (bit & 7)
-        path.write_bytes(changed)
-        part = check_part(path, truth)
-        assert part.n_chunks >= n_chunks - 1, bit
-        assert part.problems and not part.complete, bit
+    path.write_bytes(data[: at + 4] + b"X" + data[at + 5 :])
+    log = Log.open(path)
+    assert "more" not in log.metadata and any('metadata "more" carries no checksum' in p for p in log.problems)
+    assert repair(log, tmp_path / "mended.mcap") is False
 
 
-def test_every_length_field_of_a_chunk_may_lie(whole: Path, tmp_path: Path) -> None:
-    data, log = whole.read_bytes(), Log.open(whole)
-    truth, n_chunks = rows(log), log.n_chunks
-    at = log._found.chunks[7].at
-    path = tmp_path / "length.mcap"
-    for offset in (at + 1, at + 25, at + 33, at + 37, at + 41, log._found.chunks[7].end + 1, log._found.chunks[7].end + 11):
-        for value in (0, 1, 7, 0xFF, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF):
-            width = 8 if offset in (at + 1, at + 25, at + 41, log._found.chunks[7].end + 1) else 4
-            changed = bytearray(data)
-            changed[offset : offset + width] = (value & ((1 << 8 * width) - 1)).to_bytes(width, "little")
-            path.write_bytes(changed)
-            part = check_part(path, truth)
-            assert part.n_chunks >= n_chunks - 1 and (part.problems or changed == data)
-
-
-def test_zeros_at_the_end_are_end_of_data(whole: Path, tmp_path: Path) -> None:
-    data, truth, ends = whole.read_bytes(), rows(Log.open(whole)), chunk_ends(Log.open(whole))
-    path = tmp_path / "zeros.mcap"
-    for n in (8, 100, ends[3], ends[3] + 40, ends[-1], len(data)):
-        path.write_bytes(data[:n] + bytes(5000))
-        log = check_part(path, truth)
-        assert log.n_chunks == sum(end <= n for end in ends)
-        assert not log.complete
+def test_parts_of_another_log_are_refused_and_missing_ones_named(whole: Path, tmp_path: Path) -> None:
+    """The record "log" lists the others with their checksums: a sound one of another run is not taken for ours."""
+    other, path = tmp_path / "other.mcap", tmp_path / "mixed.mcap"
+    write_log(other, seed=2)
+    data, foreign = whole.read_bytes(), other.read_bytes()
+    at = data.index(b"\x0a\0\0\0config/pad") - 25  # of the attachment's record
+    assert data[at] == 9 and foreign[at] == 9
+    path.write_bytes(data[:at] + foreign[at:])
+    log = Log.open(path)
+    assert "config/pad" not in log.attachments and "log_end" not in log.metadata and log.n_chunks == 0
+    for text in ('attachment "config/pad" of another log', 'metadata "log_end" of another log', 'missing attachment: "config/pad"',
+                 "belongs to another log"):
+        assert any(text in p for p in log.problems), text
+    path.write_bytes(data[: at + 50])
+    assert any('missing attachment: "config/pad"' in p for p in Log.open(path).problems)
 
 
 def test_missing_chunk_is_counted(whole: Path, tmp_path: Path) -> None:
@@ -154,7 +181,7 @@ def test_chunks_of_another_log_are_refused(whole: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.mcap"
     write_log(other, seed=2)
     data, foreign = whole.read_bytes(), other.read_bytes()
-    mine, theirs = chunk_ends(Log.open(whole)), Log.open(other)._found.chunks
+    mine, theirs = [c.end for c in Log.open(whole)._found.chunks], Log.open(other)._found.chunks
     path = tmp_path / "stale.mcap"
     path.write_bytes(data[: mine[9]] + foreign[theirs[10].at :])
     log = check_part(path, rows(Log.open(whole)))

@@ -34,6 +34,7 @@ def every_message(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for message in TYPES:
                 graph.nodes[message.name].input("x", random_record(message.dtype, rng))
             graph.run(tick + 1)
+            w.flush()  # a chunk for each tick
         w.keyframe(graph.snapshot(), graph.digests())
     return path
 
@@ -50,14 +51,38 @@ def random_record(dtype: np.dtype[Any], rng: np.random.Generator) -> np.ndarray[
     return record
 
 
-@pytest.fixture(params=["as written", "repaired"])
+def cut(data: bytes, log: Log) -> bytes:
+    """Without the third chunk's end and all that follows."""
+    return data[: log._found.chunks[2].end - 1]
+
+
+def flip(data: bytes, log: Log) -> bytes:
+    """One bit of a message in the second chunk."""
+    at = log._found.chunks[1].end - 5
+    return data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
+
+
+def lose_index(data: bytes, log: Log) -> bytes:
+    """Without the end of the summary, and with a message index that lies."""
+    at = log._found.chunks[0].end + 20
+    return data[:at] + bytes([data[at] ^ 4]) + data[at + 1 : -300]
+
+
+DAMAGES = {"as written": None, "index lost": lose_index, "cut": cut, "bit turned": flip}
+
+
+@pytest.fixture(params=DAMAGES)
 def path(every_message: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    if request.param == "as written":
+    """A whole log, or one that was damaged in some way and repaired."""
+    damage = DAMAGES[request.param]
+    if damage is None:
         return every_message
-    data = bytearray(every_message.read_bytes())
-    del data[-300:]
-    (tmp_path / "cut.mcap").write_bytes(data)
-    assert repair(Log.open(tmp_path / "cut.mcap"), tmp_path / "mended.mcap")
+    (tmp_path / "damaged.mcap").write_bytes(damage(every_message.read_bytes(), Log.open(every_message)))
+    damaged = Log.open(tmp_path / "damaged.mcap")
+    assert not damaged.complete
+    assert repair(damaged, tmp_path / "mended.mcap") == (damage is lose_index)
+    ticks = {lose_index: 3, cut: 2, flip: 2}[damage]
+    assert set(Log.open(tmp_path / "mended.mcap").topics.values()) == {ticks}
     return tmp_path / "mended.mcap"
 
 
@@ -66,9 +91,9 @@ def check(ours: Log, topic: str, k: int, t_ns: int, get: Any) -> None:
     assert row["log_t_ns"] == t_ns
     for name in row.dtype.names[2:]:
         theirs = get(name)
-        theirs = np.frombuffer(theirs, np.uint8) if isinstance(theirs, bytes) else np.asarray(theirs)
+        theirs = np.frombuffer(theirs, np.uint8) if isinstance(theirs, bytes) else np.asarray(theirs, row[name].dtype)
         assert theirs.shape == row[name].shape, (topic, name)
-        assert theirs.astype(row[name].dtype).tobytes() == row[name].tobytes(), (topic, name)
+        assert theirs.tobytes() == row[name].tobytes(), (topic, name)
 
 
 def test_mcap_ros2_support(path: Path) -> None:
@@ -82,7 +107,7 @@ def test_mcap_ros2_support(path: Path) -> None:
             check(log, channel.topic, seen[channel.topic], message.log_time, lambda n, d=decoded: getattr(d, n))
             assert message.sequence == log[channel.topic]["log_seq"][seen[channel.topic]]
             seen[channel.topic] += 1
-    assert seen == log.topics and sum(seen.values()) == 3 * len(TYPES)
+    assert seen == log.topics and len(seen) == len(TYPES) and min(seen.values()) >= 2
 
 
 def test_mcap_summary_and_crcs(path: Path) -> None:
@@ -100,7 +125,7 @@ def test_mcap_summary_and_crcs(path: Path) -> None:
                 if c.topic in log.topics} == log.topics
         assert {m.name for m in reader.iter_metadata()} >= {"log", "run", "log_end"}
         assert [a.data for a in reader.iter_attachments()] == [b"123"]
-        assert [m.log_time for _, _, m in reader.iter_messages(topics=["/fsw_imu_t/x"])] == [0, 1_000_000, 2_000_000]
+        assert [m.log_time for _, _, m in reader.iter_messages(topics=["/fsw_imu_t/x"])] == log["/fsw_imu_t/x"]["log_t_ns"].tolist()
         assert reader.get_header().profile == "ros2"
 
 

@@ -11,11 +11,16 @@ from pathlib import Path
 
 import pytest
 import zmq
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flightsw._native import ffi
 from flightsw.errors import BenchUnavailable, ConfigError, FlightswError, StepError
-from hil import Bench, remote, remote_worker, wire
+from hil import Bench
 from hil.endpoints import endpoint_problem
+from hil.link import group, process, protocol, remote, transport
+from hil.link.serving import serve_zmq
+from hil.link.session import BoardSession
 
 CONFIGS = Path(__file__).resolve().parents[1] / "bench_configs"
 NOBODY = Path("tests/none")  # in place of a bench file where none is read
@@ -59,13 +64,13 @@ def flown(bench, ticks, start=None):
 @pytest.fixture(autouse=True)
 def launched(monkeypatch):
     """Processes that the bench has started in this test; none outlives it."""
-    children, launch = [], remote._launch
+    children, launch = [], remote.launch
 
     def noted(*args):
         children.append(launch(*args))
         return children[-1]
 
-    monkeypatch.setattr(remote, "_launch", noted)
+    monkeypatch.setattr(remote, "launch", noted)
     yield children
     gc.collect()
     assert all(c.process.poll() is not None and not c.folder.exists() for c in children)
@@ -75,7 +80,7 @@ def launched(monkeypatch):
 def worker(there):
     """(flight, pid of the process of its boards)."""
     with there.start(seed=1) as flight:
-        yield flight, flight._remote.groups[0]._child.process
+        yield flight, flight._remote.fars[0].child.process
 
 
 # ---- the same flight ---------------------------------------------------------------------------------------------------
@@ -154,7 +159,7 @@ def test_killed_process_is_noticed(worker):
 def test_log_is_closed_when_boards_die(there, tmp_path):
     flight = there.start(seed=1, log=tmp_path / "a.mcap")
     flight.step(20)
-    os.kill(flight._remote.groups[0]._child.process.pid, signal.SIGKILL)
+    os.kill(flight._remote.fars[0].child.process.pid, signal.SIGKILL)
     with pytest.raises(BenchUnavailable):
         flight.step(20)
     flight.close()
@@ -165,7 +170,7 @@ def test_log_is_closed_when_boards_die(there, tmp_path):
 def test_silent_process_stops_the_bench(there):
     bench = Bench.load(CONFIGS / "zhuque3_zmq.toml", overlay={"remote": {"boards": {"limit_s": 0.3}}})
     with bench.start(seed=1) as flight:
-        pid = flight._remote.groups[0]._child.process.pid
+        pid = flight._remote.fars[0].child.process.pid
         flight.step(5)
         before = flight.tick
         os.kill(pid, signal.SIGSTOP)
@@ -180,7 +185,7 @@ def test_silent_process_stops_the_bench(there):
 def test_nothing_is_left_behind(there):
     threads = threading.active_count()
     flight = there.start(seed=1)
-    child = flight._remote.groups[0]._child
+    child = flight._remote.fars[0].child
     assert child.folder.stat().st_mode & 0o777 == 0o700
     assert all(p.stat().st_mode & 0o077 == 0 for p in child.folder.iterdir() if p.is_socket())
     flight.step(3)
@@ -190,7 +195,7 @@ def test_nothing_is_left_behind(there):
     assert not child.folder.exists()
     assert threading.active_count() == threads
     flight = there.start(seed=1)
-    child = flight._remote.groups[0]._child
+    child = flight._remote.fars[0].child
     del flight  # forgotten, not closed
     assert child.process.poll() is not None
     assert not child.folder.exists()
@@ -217,32 +222,28 @@ def refused(there, monkeypatch, match, **changes):
 
 
 def test_other_messages_are_refused(there, monkeypatch):
-    refused(there, monkeypatch, "refused: messages of the bench is 0123", **{"wire.messages_fingerprint": lambda: "0123"})
+    hello = group.protocol.pack
+
+    def changed(manifest):
+        return hello({**manifest, "messages": "0" * 16})
+
+    refused(there, monkeypatch, "refused: the bench's message definitions are not those of this board", **{"link.protocol.pack": changed})
 
 
 def test_other_protocol_is_refused(there, monkeypatch):
-    refused(there, monkeypatch, "refused: protocol of the bench is 99, of these boards 1", **{"wire.PROTOCOL": 99})
+    refused(there, monkeypatch, "refused: the bench speaks another version of the link protocol", **{"link.protocol.PROTOCOL": 99})
 
 
-def test_changed_blob_is_refused(there, monkeypatch):
-    whole = wire.chunks
-    refused(there, monkeypatch, 'refused: board "imu0": its load blob has another hash',
-            **{"wire.chunks": lambda data: whole(data[:-1] + b"\x7f")})
-
-
-def test_wrong_description_is_refused(there, monkeypatch):
-    about = remote._about
-
-    def renamed(node):
-        return {**about(node), "topics": [["x", *rest] for _, *rest in about(node)["topics"]]}
-
-    refused(there, monkeypatch, 'refused: board "imu0": topic "x" is not the one', **{"remote._about": renamed})
+def test_changed_bundle_is_refused(there, monkeypatch):
+    made = group.bundle
+    refused(there, monkeypatch, "refused: the bundle is refused: it is damaged, or of another version",
+            **{"link.group.bundle": lambda *args, **more: made(*args, **more)[:-1] + b"\x7f"})
 
 
 def test_stranger_is_refused(there, monkeypatch):
-    launch = remote._launch
+    launch = remote.launch
     refused(there, monkeypatch, "is not the process that was started",
-            **{"remote._launch": lambda endpoint, token, folder: launch(endpoint, "guess", folder)})
+            **{"link.remote.launch": lambda start, folder: launch({**start, "token": "guess"}, folder)})
 
 
 def test_worker_that_cannot_start(there, monkeypatch, tmp_path):
@@ -270,7 +271,7 @@ def short_folder():
 def test_served_boards(there, short_folder):
     endpoint = f"ipc://{short_folder}/b"
     said: list[str] = []
-    server = threading.Thread(target=remote_worker.serve, args=(endpoint, said.append, 2))
+    server = threading.Thread(target=serve_zmq, args=(endpoint, said.append, 2))
     server.start()
     bench = joined(endpoint)
     digests = []
@@ -312,54 +313,81 @@ def test_unknown_place_is_refused(where):
         Bench.load(CONFIGS / "zhuque3_landing.toml", overlay={"node": [{"name": "feet", "where": where}]})
 
 
-def test_python_task_is_refused(tmp_path):
-    (tmp_path / "t.py").write_text("from flightsw import python_task\n"
-                                   "@python_task('my.t', reads={}, writes={'a': 'fsw_baro_t'})\ndef t(io):\n    pass\n")
-    (tmp_path / "b.toml").write_text('[bench]\nname = "b"\nduration_s = 1.0\ntasks = "t.py"\n'
-                                     '[[node]]\nname = "n"\nwhere = "zmq:g"\n'
-                                     '[[node.task]]\nname = "t"\ntype = "my.t"\nperiod_ticks = 1\n')
-    with pytest.raises(ConfigError, match=r'node\[n\]\.where: task "t" is a Python task'):
-        Bench.load(tmp_path / "b.toml").start()
+PYTHON_BOARD = """from flightsw import python_task
+@python_task('my.gauge', reads={}, writes={'baro': 'fsw_baro_t'}, state='typedef struct { double x; } gauge_t;')
+def gauge(io):
+    io.state['x'] += 0.5
+    io.writes['baro']['p_pa'] = io.state['x'] + io.uniform(0)[0]
+"""
+
+
+def test_python_tasks_run_there_too(tmp_path):
+    (tmp_path / "t.py").write_text(PYTHON_BOARD)
+    text = ('[bench]\nname = "b"\nduration_s = 1.0\ntasks = "t.py"\n[[node]]\nname = "n"\nwhere = "WHERE"\nrecord = "all"\n'
+            '[[node.task]]\nname = "t"\ntype = "my.gauge"\nperiod_ticks = 1\n')
+    ends = []
+    for where in ("here", "zmq:g"):
+        (tmp_path / "b.toml").write_text(text.replace("WHERE", where))
+        with Bench.load(tmp_path / "b.toml").start(seed=4) as flight:
+            flight.step(100)
+            ends.append((float(flight.node("n").topic("baro")["p_pa"]), flight.graph.digests()))
+    assert ends[0] == ends[1] and ends[0][0] > 50.0
+
+
+def test_a_python_task_that_fails_there_is_told(tmp_path):
+    (tmp_path / "t.py").write_text(PYTHON_BOARD + "    if io.tick == 7:\n        raise ValueError('no pressure')\n")
+    (tmp_path / "b.toml").write_text('[bench]\nname = "b"\nduration_s = 1.0\ntasks = "t.py"\n[[node]]\nname = "n"\nwhere = "zmq:g"\n'
+                                     '[[node.task]]\nname = "t"\ntype = "my.gauge"\nperiod_ticks = 1\n')
+    with Bench.load(tmp_path / "b.toml").start() as flight, pytest.raises(StepError, match=r'boards "g": a Python task failed: ValueError: no'):
+        flight.step(10)
 
 
 # ---- hostile bytes -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("parts", [
-    [b""], [b"x" * 700], [bytes(28)], [wire.mark(wire.TICK)], [wire.mark(wire.GET)],
-    [wire.mark(wire.HELLO), b"\xdd\xff\xff\xff\xff"],
-    [wire.mark(wire.HELLO), b"\x91" * 60000], [wire.mark(wire.LOAD, board=1), b"\x80", b"x"], [wire.mark(7)],
-    [wire.mark(wire.PUT, board=9, payload=bytes(8)), b"x"], [wire.mark(wire.HELLO), wire.pack({"protocol": True})],
+def hello(**changes):
+    manifest = {"protocol": protocol.PROTOCOL, "messages": protocol.messages_fingerprint(), "mode": "SIM"}
+    return protocol.encode(protocol.HELLO, protocol.pack({**manifest, **changes}))
+
+
+@pytest.mark.parametrize("frames", [
+    [protocol.encode(protocol.TICK)], [protocol.encode(protocol.GET)], [protocol.encode(protocol.DATA, b"x")],
+    [protocol.encode(protocol.LOAD, bytes(16))], [protocol.encode(protocol.HELLO, b"\xdd\xff\xff\xff\xff")],
+    [protocol.encode(protocol.HELLO, b"\x91" * 600)], [protocol.encode(protocol.HELLO)], [protocol.encode(241)],
+    [hello(), protocol.encode(protocol.LOAD, b"x")], [hello(), protocol.encode(protocol.LOAD, b"\xff" * 16)],
+    [hello(), protocol.encode(protocol.LOAD, b"\x08" + bytes(15)), protocol.encode(protocol.DATA, bytes(9))],
+    [hello(), protocol.encode(protocol.LOAD, b"\x08" + bytes(15)), protocol.encode(protocol.DATA, bytes(8))],
+    [hello(mode="LIVE")], [hello(protocol=True)], [hello(messages=7)],
 ])
-def test_worker_answers_nonsense(parts):
-    context = zmq.Context()
-    with context, context.socket(zmq.PAIR) as client, context.socket(zmq.PAIR) as server:
-        server.bind("inproc://nonsense")
-        client.connect("inproc://nonsense")
-        for s in (client, server):
-            s.setsockopt(zmq.LINGER, 0)
-            s.setsockopt(zmq.RCVTIMEO, 5000)
-        session = remote_worker.Session(server, "", lambda: None, lambda text: None)
-        for part in parts[:-1]:
-            client.send(part, zmq.SNDMORE)
-        client.send(parts[-1])
-        client.send(wire.mark(wire.BYE))
-        session.run()
-        answer = wire.receive(client, lambda: None)
-        assert wire.unpack(answer[1])["kind"] == "link"
+def test_a_session_answers_nonsense_with_a_reason(frames):
+    session = BoardSession()
+    assert all(protocol.decode(bytes(session.take(f))).type != protocol.FAILED for f in frames[:-1])
+    answer = protocol.decode(bytes(session.take(frames[-1])))
+    assert answer.type == protocol.FAILED and len(answer.payload.decode()) > 10
+
+
+def test_a_session_is_silent_to_what_is_no_frame():
+    session = BoardSession()
+    assert [session.take(b) for b in (b"", b"x" * 700, bytes(28), hello()[:-1], protocol.encode(7))] == [None] * 5
+    assert session.c.bad_frames == 4 and session.c.stray == 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=64), st.integers(0, 2**32 - 1)), max_size=12))
+@settings(max_examples=200, deadline=None)
+def test_no_sequence_of_frames_hurts_a_session(frames):
+    session = BoardSession()
+    session.take(hello())
+    for kind, payload, sequence in frames:
+        answer = session.take(protocol.encode(kind, payload, sequence=sequence, tick=sequence))
+        assert answer is None or all(protocol.decode(bytes(f)) is not None for f in transport.frames_in(answer))
+    assert not session.running
 
 
 def test_oversize_part_is_cut_off():
     context = zmq.Context()
-    waits = []
-
-    def wait():
-        waits.append(0)
-        if len(waits) > 4:
-            raise TimeoutError
-
-    with (context, wire.open_socket(context, "tcp://127.0.0.1:*", bind=True) as server,
-          wire.open_socket(context, server.get_string(zmq.LAST_ENDPOINT), bind=False) as client):
-        wire.send(client, [bytes(wire.MAX_PART + 1)], lambda: None)
-        with pytest.raises(TimeoutError):
-            wire.receive(server, wait)
+    with (context, transport.open_socket(context, "tcp://127.0.0.1:*", bind=True) as server,
+          transport.open_socket(context, server.get_string(zmq.LAST_ENDPOINT), bind=False) as client):
+        server.setsockopt(zmq.RCVTIMEO, 300)
+        client.send(bytes(transport.MAX_PART + 1))
+        with pytest.raises(zmq.Again):
+            server.recv()

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "log": ("log", "Look into, export or repair a log."),
     "schedule": ("schedule", "The schedule table, its timeline, its load, who waits for whom."),
     "board": ("board", "Serve boards to a bench."),
+    "doctor": ("doctor", "What this computer grants for real time and boards, and how to mend it."),
 }
 
 

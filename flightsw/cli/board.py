@@ -27,7 +27,7 @@ def serve(endpoint: str, sessions: int | None) -> int:
     problem = endpoint_problem(endpoint)
     if problem:
         raise ConfigError.one("ENDPOINT", "", problem)
-    from hil.remote_worker import serve as serve_boards
+    from hil.link.serving import serve_zmq
 
-    serve_boards(endpoint, say, sessions or 0)
+    serve_zmq(endpoint, say, sessions or 0)
     return OK

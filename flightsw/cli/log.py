@@ -83,8 +83,9 @@ def info_command(log: Path, as_json: bool) -> None:
 @click.argument("log", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--topic", "topics", multiple=True, help="Only this topic (may be given several times).")
-@click.option("--format", "kind", type=click.Choice(["csv", "npz"]), default="csv", show_default=True,
-              help="csv: a text file per topic whose numbers read back exactly; npz: one file of numpy arrays.")
+@click.option("--format", "kind", type=click.Choice(["csv", "parquet", "npz"]), default="csv", show_default=True,
+              help="csv: a text file per topic whose numbers read back exactly; parquet: a file per topic, bit for bit (needs "
+              "pyarrow); npz: one file of numpy arrays.")
 @click.option("--json", "as_json", is_flag=True, help="Print the files written as JSON.")
 def export_command(log: Path, folder: Path, topics: tuple[str, ...], kind: str, as_json: bool) -> None:
     """Write topics of LOG into FOLDER."""

@@ -29,17 +29,23 @@ _EVERY_S = 3.0  # between lines of progress where there is no terminal
               help="A constant (mass_dry_kg=28000), a task's parameter (fcc.control.kp=2) or a bench key (bench.duration_s=5).")
 @click.option("--out", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder for run directories.")
 @click.option("--log/--no-log", default=True, help="Write flight.mcap.")
+@click.option("--real-time/--simulated-time", default=None, help="Against the wall clock, or as fast as it goes (default: as the bench says).")
 @click.option("--no-report", is_flag=True, help="Do not write report.html.")
 @click.option("--json", "as_json", is_flag=True, help="The verdict as JSON on stdout.")
-def command(bench: Path, seed: int | None, sets: tuple[str, ...], out: Path, log: bool, no_report: bool, as_json: bool) -> int:
+def command(bench: Path, seed: int | None, sets: tuple[str, ...], out: Path, log: bool, real_time: bool | None, no_report: bool,
+            as_json: bool) -> int:
     """Fly one bench to its verdict.
 
     Exit code 0: what the bench expects came true; 1: it did not. The run directory holds flight.mcap, run.json and report.html.
     """
     from hil.bench import Bench
+    from hil.metadata import exactness
     from hil.run import run_bench
 
-    loaded = Bench.load(bench, sets)
+    loaded = Bench.load(bench, sets, real_time=real_time)
+    exact = exactness(loaded)
+    if exact.startswith("not exact"):
+        say(f"{exact}; a replay will find differences")
     with _progress(loaded.duration_s) as progress:
         result = run_bench(loaded, seed, out, progress, log=log, report=not no_report)
     if as_json:
@@ -89,10 +95,25 @@ def _print(bench: Bench, result: RunResult) -> None:
         out.print(f"  [yellow]beyond physics, by a calculation made before the run:[/] {reason}")
     out.print(f"  seed {run['seed']}, {run['sim_s']:.2f} s flown in {run['wall_s']:.2f} s "
               f"({run['x_realtime']:.0f} times real time)")
+    if run.get("real_time"):
+        for line in _real_time(run):
+            out.print(f"  {_escape(line)}")
     if settings().verbosity > 0:
         for event in run.get("events", []):
             out.print(f"  {event['t_s']:9.3f} s  {_escape(event['text'])}")
     out.print(f"  {_escape(str(result.run_dir))}")
+
+
+def _real_time(run: dict[str, Any]) -> Iterator[str]:
+    """How it went against the clock."""
+    r, noise = run["real_time"], run.get("noise")
+    late = r["late_us"]
+    alone = f"; this computer alone: p50 {noise['late_us']['p50']:.0f}, max {noise['late_us']['max']:.0f}" if noise else ""
+    yield f"release lateness p50 {late['p50']:.0f}, p99 {late['p99']:.0f}, max {late['max']:.0f} us{alone}"
+    yield f"{r['missed']} of {r['ticks']} ticks missed (run late), {r['shed']} without the non-critical tasks"
+    refused = [f"{name}: {answer}" for name, answer in r["granted"].items() if answer.startswith("refused")]
+    if refused:
+        yield "not granted: " + "; ".join(refused)
 
 
 def _criterion(c: CriterionResult, width: int) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,17 @@ from flightsw._native import ffi
 from flightsw.errors import LogError
 from flightsw.log.reader import Log, Records
 
+HOST = "/host/"  # topics on how the computer kept up, of a run in real time
 BLOCK = 20_000   # rows compared at once
-_ROW = 24        # bytes of a row before the payload: sequence, two times, encapsulation
+ROW_HEAD = 24    # bytes of a row before the payload: sequence, two times, encapsulation
 
 
 @dataclass(frozen=True)
 class Divergence:
     """The first place where two recordings differ. `a` is what was recorded, `b` what it is compared with.
 
-    kind: "value", "missing" (only a has the message), "extra" (only b has it) or "state" (an image at a keyframe).
+    kind: "value", "missing" (only a has the message), "extra" (only b has it), "state" (an image at a keyframe) or "input" (what
+    entered a node in this tick; topic: those with an input in it, separated by commas).
     field: with its index for an element of an array. a, b and their bits: None and "" where there is no message.
     """
 
@@ -48,6 +51,10 @@ class Divergence:
         """What differs, for people."""
         where = f"tick {self.tick} ({self.t_ns * 1e-9:.6f} s)"
         task = f', written by task "{self.task}"' if self.task else ""
+        if self.kind == "input":
+            among = f" (one of {self.topic})" if self.topic else " (nothing enters)"
+            return (f'{where}: what entered node "{self.node}" in this tick is not what was {a} as entering it{among}: digest '
+                    f"{a} {self.a_bits}, {b} {self.b_bits}")
         if self.kind == "missing":
             return f"{where}: /{self.node}/{self.topic}{task}: {a}, but not {b}"
         if self.kind == "extra":
@@ -121,7 +128,7 @@ def name_difference(signal: Signal, a: np.ndarray[Any, Any], b: np.ndarray[Any, 
     if t_a is None or t_b < t_a:
         return make(t_b, "", "extra")
     x, y = a[k].tobytes(), b[k].tobytes()
-    found = field_difference(signal.dtype, x, y, _ROW)
+    found = field_difference(signal.dtype, x, y, ROW_HEAD)
     if found is None:
         seq = [int.from_bytes(row[:4], "little") for row in (x, y)]
         return make(t_a, "log_seq", "value", *seq, x[3::-1].hex(), y[3::-1].hex())
@@ -130,13 +137,18 @@ def name_difference(signal: Signal, a: np.ndarray[Any, Any], b: np.ndarray[Any, 
 
 @dataclass(frozen=True)
 class Diff:
-    """Result of comparing two logs: topics and messages compared, topics that differ with their first difference, notes."""
+    """Result of comparing two logs: topics and messages compared, topics that differ with their first difference, notes.
+
+    from_ns, until_ns: the time that was compared (until_ns None: to the end).
+    """
 
     topics: int
     messages: int
     divergence: Divergence | None
     differences: dict[str, Divergence]
     notes: list[str]
+    from_ns: int = 0
+    until_ns: int | None = None
 
     @property
     def identical(self) -> bool:
@@ -144,37 +156,64 @@ class Diff:
         return self.divergence is None and not any("differs" in n for n in self.notes)
 
 
-def diff(a: Log, b: Log) -> Diff:
-    """Compare all topics that both logs have: times, sequence numbers and every byte. Raises LogError when there is none."""
+def start_of(log: Log) -> int:
+    """Tick at which a log begins: that of its first keyframe where nothing lies before it (a fork's log), else 0."""
+    first = next((snapshot.tick for snapshot, _ in log.keyframes()), 0)
+    return first if first > 0 and log.start_ns >= first * log.base_tick_ns else 0
+
+
+def diff(a: Log, b: Log, from_ns: int | None = None, until_ns: int | None = None) -> Diff:
+    """Compare all topics that both logs have: times, sequence numbers and every byte. Raises LogError when there is none.
+
+    from_ns, until_ns: the time compared; default: from where both have begun (one may be a fork) to the end of the later one.
+    """
     common = [t for t in a.topics if t in b.topics]
     if not common:
         raise LogError(f"{a.path} and {b.path} have no topic in common")
     notes = [f"only in {x.path}: {t}" for x, y in ((a, b), (b, a)) for t in x.topics if t not in y.topics]
     notes += [p for log in (a, b) for p in log.problems]
+    if from_ns is None:
+        starts = [start_of(log) * log.base_tick_ns for log in (a, b)]
+        from_ns = max(starts)
+        if starts[0] != starts[1]:
+            notes.append(f"{(a, b)[starts[1] > starts[0]].path} begins at {from_ns * 1e-9:g} s: compared from there on")
     found: dict[str, tuple[int, Divergence]] = {}
+    tasks = writers(a)
     compared = messages = 0
     for topic in common:
+        if topic.rsplit("/", 1)[-1].startswith("_") or topic.startswith(HOST):
+            continue  # follows from the topics, or tells of the computer and not of the flight
         if a.schema(topic).data != b.schema(topic).data:
             notes.append(f"{topic}: its definition differs")
             continue
         try:
-            x, y = a.records(topic), b.records(topic)
+            x, y = (_between(log.records(topic), from_ns, until_ns) for log in (a, b))
         except LogError as exc:
             notes.append(f"not compared: {exc}")
             continue
         compared += 1
         messages += max(len(x.offsets), len(y.offsets))
-        difference = _first(x, y, a, topic)
+        difference = _first(x, y, a, (topic, tasks.get(topic, "")))
         if difference is not None:
             found[topic] = difference
     first = min(found.values(), key=lambda f: (f[1].t_ns, f[0]))[1] if found else None
-    return Diff(compared, messages, first, {t: d for t, (_, d) in found.items()}, notes)
+    return Diff(compared, messages, first, {t: d for t, (_, d) in found.items()}, notes, from_ns, until_ns)
 
 
-def _first(x: Records, y: Records, log: Log, topic: str) -> tuple[int, Divergence] | None:
-    """First difference of a topic, with its place in the file for order within a tick."""
+def _between(records: Records, from_ns: int, until_ns: int | None) -> Records:
+    """The records of a span of time; whole columns are left as they are."""
+    if not from_ns and until_ns is None:
+        return records
+    times = records.times()
+    end = len(times) if until_ns is None else int(np.searchsorted(times, until_ns))
+    return replace(records, offsets=records.offsets[int(np.searchsorted(times, from_ns)) : end])
+
+
+def _first(x: Records, y: Records, log: Log, where: tuple[str, str]) -> tuple[int, Divergence] | None:
+    """First difference of a topic (where: its name and its task), with its place in the file for order within a tick."""
+    topic, task = where
     node, _, name = topic[1:].partition("/")
-    signal = Signal(node, name, "", log.dtype(topic), log.base_tick_ns)
+    signal = Signal(node, name, task, log.dtype(topic), log.base_tick_ns)
     n = max(len(x.offsets), len(y.offsets))
     for at in range(0, n, BLOCK):
         rows = x.rows(at, at + BLOCK), y.rows(at, at + BLOCK)
@@ -183,3 +222,16 @@ def _first(x: Records, y: Records, log: Log, topic: str) -> tuple[int, Divergenc
             place = int(x.offsets[at + k]) if at + k < len(x.offsets) else 1 << 62
             return place, name_difference(signal, *rows, k)
     return None
+
+
+def writers(log: Log) -> dict[str, str]:
+    """Topic to the task that writes it, as far as the layouts attached to a log tell."""
+    out: dict[str, str] = {}
+    for name, data in log.attachments.items():
+        if not name.startswith("layout/"):
+            continue
+        try:
+            out |= {f"/{name[7:]}/{t['name']}": t["writer"] for t in json.loads(data)["topics"] if isinstance(t["writer"], str)}
+        except (ValueError, KeyError, TypeError):
+            continue
+    return out

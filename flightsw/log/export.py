@@ -1,13 +1,15 @@
-"""Topics of a log as CSV or npz.
+"""Topics of a log as CSV, Parquet or npz.
 
-CSV: one file per topic, one row per message, an array spread over columns `name[0]`, `name[1]`, ...; floating-point numbers
-with as many digits as give back the same bits (NaN as `nan`), so reading the file gives what was recorded.
+CSV and Parquet: one file per topic, one row per message, an array spread over columns `name[0]`, `name[1]`, ..., padding left out.
+CSV: floating-point numbers with as many digits as give back the same bits (NaN as `nan`, whatever its payload), so reading the
+file gives what was recorded. Parquet: each column in its own type and bit for bit, NaN payloads included; message type and
+source are in the metadata of its schema. npz: arrays as in memory, bit for bit.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -29,7 +31,7 @@ def columns_of(table: np.ndarray[Any, Any]) -> list[tuple[str, np.ndarray[Any, A
         if column.ndim == 1:
             out.append((name, column))
         else:
-            flat = column.reshape(len(table), -1)
+            flat = column.reshape(len(table), int(np.prod(column.shape[1:])))  # -1 would not do for no rows
             out += [(f"{name}[{k}]", flat[:, k]) for k in range(flat.shape[1])]
     return out
 
@@ -63,15 +65,50 @@ def read_csv(file: TextIO, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     return table
 
 
+def write_parquet(table: np.ndarray[Any, Any], path: Path, about: Mapping[str, str]) -> None:
+    """One topic as Parquet. about: texts for the metadata of the schema. Raises LogError without pyarrow."""
+    pa, pq = _arrow()
+    columns = columns_of(table)
+    arrays = [pa.array(np.ascontiguousarray(c)) for _, c in columns]
+    fields = [pa.field(n, a.type, nullable=False) for (n, _), a in zip(columns, arrays, strict=True)]
+    # NaN is a value here, not a gap: pyarrow keeps its bits as long as nothing is converted
+    pq.write_table(pa.table(arrays, schema=pa.schema(fields, metadata=dict(about))), path, compression="zstd")
+
+
+def read_parquet(path: Path, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """What `write_parquet` wrote, for a dtype as `log[topic].dtype` has it. Raises ValueError for another table."""
+    _, pq = _arrow()
+    found = pq.read_table(path)
+    table = np.zeros(found.num_rows, dtype)
+    columns = columns_of(table)
+    if [n for n, _ in columns] != found.column_names:
+        raise ValueError("the columns are not those of this topic")
+    for name, column in columns:
+        values = found[name].to_numpy()
+        if values.dtype != column.dtype:
+            raise ValueError(f"{name} is {values.dtype}, not {column.dtype}")
+        column[:] = values
+    return table
+
+
+def _arrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise LogError("Parquet files are written by pyarrow, which is not installed: pip install 'flightsw[telemetry]'") from None
+    return pa, pq
+
+
 def file_stem(topic: str) -> str:
     """File name for a topic: "/fcc/nav" gives "fcc.nav"."""
     return topic.strip("/").replace("/", ".")
 
 
 def export(log: Log, folder: Path, kind: str, topics: Sequence[str] = ()) -> list[Path]:
-    """Write topics (all with a fixed layout when none are named) into a folder. kind: "csv" or "npz".
+    """Write topics (all with a fixed layout when none are named) into a folder. kind: "csv", "parquet" or "npz".
 
-    Returns the files written: one CSV per topic, or one npz with an array per topic. Raises LogError.
+    Returns the files written: one per topic, or one npz with an array per topic. Raises LogError.
     """
     wanted = [t if t.startswith("/") else "/" + t.replace(".", "/", 1) for t in topics] or list(_fixed(log))
     try:
@@ -82,8 +119,14 @@ def export(log: Log, folder: Path, kind: str, topics: Sequence[str] = ()) -> lis
             np.savez(path, **arrays)
             return [path]
         paths = []
+        if kind == "parquet":
+            _arrow()
         for topic in wanted:
             table = log[topic]
+            if kind == "parquet":
+                paths.append(folder / f"{file_stem(topic)}.parquet")
+                write_parquet(table, paths[-1], {"topic": topic, "type": log.channel(topic).metadata.get("type", "")})
+                continue
             paths.append(folder / f"{file_stem(topic)}.csv")
             with paths[-1].open("w", encoding="utf-8", newline="") as file:
                 write_csv(table, file)

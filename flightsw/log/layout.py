@@ -136,3 +136,73 @@ def _first_difference(log: list[str], here: list[str]) -> str:
         if a != b:
             return f'"{a}" in the log, "{b}" here'
     return "only in its name"
+
+
+def structure_differences(log: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Every difference between two layouts (attachment "layout/<node>", parsed) except values: schedule, ports, structs, messages.
+
+    Empty: images of the one can be read as images of the other.
+    """
+    out = []
+    if log["base_tick_ns"] != here["base_tick_ns"]:
+        out.append(f"base tick {log['base_tick_ns']} ns in the log, {here['base_tick_ns']} ns here")
+    theirs, ours = ({t["name"]: t for t in side["tasks"]} for side in (log, here))
+    out += [f'task "{n}" ({t["type"]}) is in the log, not here' for n, t in theirs.items() if n not in ours]
+    out += [f'task "{n}" ({t["type"]}) is here, not in the log' for n, t in ours.items() if n not in theirs]
+    order = [[n for n in side if n in theirs and n in ours] for side in (theirs, ours)]
+    if order[0] != order[1]:
+        out.append(f"tasks run in another order: {', '.join(order[0])} in the log, {', '.join(order[1])} here")
+    for name in order[0]:
+        out += _task_row_differences(theirs[name], ours[name])
+    topics = [{t["name"]: t for t in side["topics"]} for side in (log, here)]
+    out += _topic_differences(*topics)
+    if not out and (list(topics[0]) != list(topics[1]) or log["image_size"] != here["image_size"]
+                    or any(t["offset"] != topics[1][n]["offset"] for n, t in topics[0].items())):
+        out.append("its topics lie in another order in the image")
+    return list(dict.fromkeys(out))
+
+
+_ROW_KEYS = ("type", "period_ticks", "phase_ticks", "budget_us", "deadline_us", "critical", "on_miss")
+
+
+def _task_row_differences(log: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    where = f'task "{log["name"]}"'
+    out = [f"{where}: {key} {_shown(log[key])} in the log, {_shown(here[key])} here" for key in _ROW_KEYS if log[key] != here[key]]
+    if log["type"] != here["type"]:
+        return out[:1]  # ports and structs of another type differ as a matter of course
+    for side in ("reads", "writes"):
+        for port in dict.fromkeys([*log[side], *here[side]]):
+            a, b = log[side].get(port), here[side].get(port)
+            if a != b:
+                out.append(f'{where}: {side} {port} bound to {_shown(a)} in the log, to {_shown(b)} here')
+    for part in ("state", "params"):
+        if log[part] != here[part]:
+            out.append(f"{where}: its {part} differ: {_first_difference(log[part], here[part])}")
+    return out
+
+
+def _topic_differences(log: Mapping[str, Mapping[str, Any]], here: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    out = [f'topic "{n}" ({t["type"]}) is in the log, not here' for n, t in log.items() if n not in here]
+    out += [f'topic "{n}" ({t["type"]}) is here, not in the log' for n, t in here.items() if n not in log]
+    for name, a in log.items():
+        b = here.get(name)
+        if b is None:
+            continue
+        if a["type"] != b["type"]:
+            out.append(f'topic "{name}" is {a["type"]} in the log, {b["type"]} here')
+        elif a["type_hash"] != b["type_hash"]:
+            lines = _first_difference(a["schema"].splitlines(), b["schema"].splitlines())
+            out.append(f"message {a['type']} differs: {lines}")
+        if a["writer"] != b["writer"]:
+            out.append(f'topic "{name}" is written by {_writer(a)} in the log, by {_writer(b)} here')
+    return out
+
+
+def _writer(topic: Mapping[str, Any]) -> str:
+    return f'task "{topic["writer"]}"' if topic["writer"] else "a link"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    return f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)

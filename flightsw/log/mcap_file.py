@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import struct
 import zlib
@@ -12,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from flightsw._native import lib
 from flightsw.errors import LogError
 from flightsw.log import mcap_format as mf
 
@@ -74,13 +77,14 @@ def _attachment_index(at: int, length: int, name: str, size: int) -> bytes:
 class McapFile:
     """Append-only. Any OSError leaves the file as it stands: nothing is written behind a torn record.
 
-    Raises LogError when the file cannot be created (it must not exist yet).
+    Raises LogError when the file cannot be created (it must not exist yet) or takes no first byte.
     """
 
     def __init__(self, path: Path, library: str) -> None:
         self.path = path
         self.at = 0
         self._crc = 0
+        self._reserved = False
         self._chunks: list[ChunkPlace] = []
         self._counts: dict[int, int] = {}
         self._attachments: list[tuple[int, int, str, int]] = []
@@ -91,7 +95,11 @@ class McapFile:
             raise LogError(f"{path}: exists already, and a log is never overwritten") from None
         except OSError as exc:
             raise LogError(f"{path}: cannot be created: {exc.strerror}") from None
-        self.write(mf.MAGIC + mf.header(library))
+        try:
+            self.write(mf.MAGIC + mf.header(library))
+        except OSError as exc:
+            self.close()
+            raise LogError(f"{path}: cannot be written: {exc.strerror}; the log ends after 0 chunks ({self.at} bytes)") from None
 
     @property
     def n_chunks(self) -> int:
@@ -114,6 +122,17 @@ class McapFile:
             n = os.write(self._fd, view)
             self.at += n
             view = view[n:]
+
+    def sync(self) -> None:
+        """Let the operating system put on the disk what was written (fdatasync)."""
+        getattr(os, "fdatasync", os.fsync)(self._fd)
+
+    def reserve(self, size: int) -> None:
+        """Reserve disk space behind the end, so that a full disk shows now and not in flight. OSError when it is not there."""
+        rc = lib.fsw_reserve(self._fd, size)
+        if rc == errno.ENOSPC:
+            raise OSError(rc, os.strerror(rc))
+        self._reserved = rc == 0
 
     def metadata(self, name: str, values: Mapping[str, str]) -> None:
         """Append a Metadata record."""
@@ -167,4 +186,7 @@ class McapFile:
         """Close the file as it stands. Safe to call again."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
+            if self._reserved:  # what was reserved and not used
+                with contextlib.suppress(OSError):
+                    os.ftruncate(fd, self.at)
             os.close(fd)

@@ -199,17 +199,17 @@ def parse_channel(data: Any, start: int, end: int) -> Channel:
     return out
 
 
-def parse_metadata(data: Any, start: int, end: int, must_be_checked: bool) -> tuple[str, dict[str, str], bool]:
-    """(name, entries, sound) of a Metadata record. `sound` is False when its checksum entry disagrees.
+def parse_metadata(data: Any, start: int, end: int, must_be_checked: bool) -> tuple[str, dict[str, str], bool | None]:
+    """(name, entries, sound) of a Metadata record. `sound`: does its checksum entry agree? None: it has none.
 
-    must_be_checked: raise Damaged instead, also when there is no checksum entry.
+    must_be_checked: raise Damaged unless it agrees.
     """
     c = Cursor(data, start, end)
     name, values = c.text(), c.text_map()
     c.done()
     stated = values.pop(CRC_KEY, None)
-    sound = stated is None or stated == f"{metadata_crc(name, values):08x}"
-    if must_be_checked and (stated is None or not sound):
+    sound = None if stated is None else stated == f"{metadata_crc(name, values):08x}"
+    if must_be_checked and not sound:
         raise Damaged
     return name, values, sound
 

@@ -18,7 +18,8 @@ import numpy as np
 from flightsw.errors import LogError
 from flightsw.graph import Snapshot
 from flightsw.log import mcap_format as mf
-from flightsw.log.scan import Chunk, scan
+from flightsw.log.chunk import Chunk
+from flightsw.log.scan import scan
 from flightsw.log.writer import CHUNK_TOPIC, FORMAT_VERSION, KEYFRAME_TOPIC, parse_keyframe
 from flightsw.params import suggestion
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from flightsw.errors import LogError
 from flightsw.log import mcap_format as mf
+from flightsw.log.chunk import Chunk
 from flightsw.log.mcap_file import ChunkPlace, McapFile, message_index
 from flightsw.log.reader import Log
-from flightsw.log.scan import Chunk
 
 
 def repair(source: Log, target: Path) -> bool:
@@ -48,7 +48,8 @@ def _copy(source: Log, file: McapFile, whole: bool) -> None:
     end = dict(found.metadata.get("log_end", {}))
     own = found.chunks[-1].own if found.chunks else None
     if not end and own is not None:
-        end = {"chunks": str(own[1] + 1), "records": str(own[2] + found.chunks[-1].n), "dropped": str(own[3])}
+        end = {"run_id": f"{own[0]:016x}", "chunks": str(own[1] + 1), "records": str(own[2] + found.chunks[-1].n),
+               "dropped": str(own[3])}
     if not whole:
         end |= {"complete": "false", "reason": "repaired from a damaged log: parts of it are missing"}
     if end or "log" in found.metadata:

@@ -10,38 +10,19 @@ import re
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from flightsw.log import mcap_format as mf
+from flightsw.log.chunk import Chunk, by_index, by_scan, definitions
 
 CHUNK_TOPIC = "/log/chunk"
-_HEADS = np.dtype({"names": ["op", "length", "channel"], "formats": ["u1", "<u8", "<u2"], "offsets": [0, 1, 9], "itemsize": 11})
 _START = re.compile(rb"[\x06\x09\x0c](?=[\s\S]{4}\x00\x00\x00\x00)")  # chunk, attachment or metadata of less than 4 GiB
 _LONGEST = 1 << 40
-
-
-@dataclass
-class Chunk:
-    """A chunk whose checksum passed. Offsets of messages are relative to its records."""
-
-    at: int                      # of the Chunk record in the file
-    end: int
-    records: np.ndarray[Any, Any]  # uint8
-    records_at: int              # of the records in the file; -1: they were compressed
-    schemas: list[mf.Schema] = field(default_factory=list)
-    channels: list[mf.Channel] = field(default_factory=list)
-    offsets: dict[int, np.ndarray[Any, Any]] = field(default_factory=dict)   # channel: Message records, in file order
-    lengths: dict[int, int] = field(default_factory=dict)    # channel: length of each of these records, -1: they differ
-    own: tuple[int, int, int, int] | None = None             # run id, counter, records before it, records dropped before it
-
-    @property
-    def n(self) -> int:
-        """Messages, without the chunk's own."""
-        return sum(map(len, self.offsets.values())) - (self.own is not None)
+_PARTS = ("metadata:", "attachment:")  # how the entries of the record "log" begin that list what else there is
 
 
 @dataclass
@@ -66,7 +47,7 @@ def scan(data: Any) -> Scan:
     """Examine a file's bytes (any buffer). Never raises for what the bytes are."""
     walk = _Walk(data)
     walk.run()
-    _accept(walk.found, walk.candidates)
+    _accept(walk)
     return walk.found
 
 
@@ -77,8 +58,16 @@ class _Walk:
         self.data, self.view, self.size = data, memoryview(data), len(data)
         self.found = Scan(self.size)
         self.candidates: list[Chunk] = []
+        self.unchecked: dict[str, dict[str, str]] = {}  # metadata without a checksum
+        self.library = ""
         self._indexes: dict[int, list[np.ndarray[Any, Any]]] = {}
         self._data_end: tuple[int, int] | None = None
+        self._patience = 16 * self.size + (64 << 20)  # bytes that may be looked at in search of the next record
+
+    @property
+    def ended(self) -> bool:
+        """Was there a data end record?"""
+        return self._data_end is not None
 
     def run(self) -> None:
         found = self.found
@@ -95,7 +84,7 @@ class _Walk:
                     break
                 found.problems.append(f"bytes {at} to {after} are not a sound record")
                 found.gaps += 1
-                found.parts_lost |= not self.candidates  # metadata and attachments stand before the first chunk
+                found.parts_lost |= not self.candidates and "log" not in found.metadata  # which otherwise lists what there is
                 at = after
         self._index_last()
         if self._data_end is not None:
@@ -112,12 +101,7 @@ class _Walk:
         if opcode == mf.CHUNK:
             self._chunk(at, start, end, strict)
         elif opcode == mf.METADATA:
-            name, values, sound = mf.parse_metadata(self.view, start, end, strict)
-            self.found.metadata.setdefault(name, values)
-            if not sound:
-                del self.found.metadata[name]
-                self.found.parts_lost = True
-                self.found.problems.append(f'metadata "{name}": its bytes differ from their checksum')
+            self._metadata(start, end, strict)
         elif opcode == mf.ATTACHMENT:
             self._attachment(start, end, strict)
         elif strict or opcode not in (mf.HEADER, mf.SCHEMA, mf.CHANNEL, mf.MESSAGE, mf.MESSAGE_INDEX, mf.DATA_END):
@@ -140,22 +124,49 @@ class _Walk:
             self.found.loose += 1
         elif opcode == mf.HEADER:
             c = mf.Cursor(self.view, start, end)
-            c.text(), c.text()
+            c.text()
+            self.library = c.text()
             c.done()
         else:
             if end - start != 4:
                 raise mf.Damaged
             self._data_end = at, end
 
+    def _metadata(self, start: int, end: int, strict: bool) -> None:
+        name, values, sound = mf.parse_metadata(self.view, start, end, strict)
+        if sound is None:
+            self.unchecked.setdefault(name, values)
+        elif not sound:
+            self._unsound(f'metadata "{name}"')
+        elif (name == "log" and self.candidates) or not self._is_ours("metadata", name, mf.metadata_crc(name, values), values):
+            self.found.problems.append(f'metadata "{name}" of another log is not used')
+        else:
+            self.found.metadata.setdefault(name, values)
+
     def _attachment(self, start: int, end: int, strict: bool) -> None:
         name, content, sound = mf.parse_attachment(self.view, start, end)
-        if sound:
-            self.found.attachments.setdefault(name, content)
-        elif strict:
-            raise mf.Damaged
+        if not sound:
+            if strict:
+                raise mf.Damaged
+            self._unsound(f'attachment "{name}"')
+        elif not self._is_ours("attachment", name, zlib.crc32(content), {}):
+            self.found.problems.append(f'attachment "{name}" of another log is not used')
         else:
-            self.found.parts_lost = True
-            self.found.problems.append(f'attachment "{name}": its bytes differ from their checksum')
+            self.found.attachments.setdefault(name, content)
+
+    def _unsound(self, what: str) -> None:
+        self.found.parts_lost = True
+        self.found.problems.append(f"{what}: its bytes differ from their checksum")
+
+    def _is_ours(self, kind: str, name: str, crc: int, values: Mapping[str, str]) -> bool:
+        """Is it the part that the record "log" lists, or one that names the same run? Blocks of another log may lie in the file."""
+        log = self.found.metadata.get("log", {})
+        listed = log.get(f"{kind}:{name}")
+        if listed is not None:
+            return listed == f"{crc:08x}"
+        if "run_id" in values or any(k.startswith(_PARTS) for k in log):
+            return values.get("run_id") == log.get("run_id", values.get("run_id"))
+        return True
 
     def _chunk(self, at: int, start: int, end: int, strict: bool) -> None:
         head = mf.parse_chunk(self.view, start, end)
@@ -167,7 +178,7 @@ class _Walk:
                 raise mf.Damaged
             records_at = -1 if head.compression else head.at
             chunk = Chunk(at, end, np.frombuffer(content, np.uint8), records_at)
-            first = _definitions(chunk)
+            first = definitions(chunk)
         except (mf.Damaged, ValueError) as exc:
             if strict:
                 raise mf.Damaged from None
@@ -186,14 +197,20 @@ class _Walk:
         if not self.candidates or self.candidates[-1].offsets:
             return
         chunk = self.candidates[-1]
-        if not _by_index(chunk, indexes, self._first) and not _by_scan(chunk, self._first):
+        if not by_index(chunk, indexes, self._first) and not by_scan(chunk, self._first):
             self.candidates.pop()
             self.found.lost = True
             self.found.problems.append(f"the chunk at byte {chunk.at} passes its checksum but does not consist of records")
 
     def _resume(self, at: int) -> int | None:
-        """Where the next record begins that proves itself; None when there is none. It is not taken in yet."""
+        """Where the next record begins that proves itself; None when there is none. It is not taken in yet.
+
+        Bytes made to look like a great many records that reach to the end of the file could keep this busy for hours.
+        """
         for match in _START.finditer(self.data, at + 1):
+            if self._patience <= 0:
+                self.found.problems.append(f"from byte {match.start()} on nothing more was searched: too much looks like a record")
+                break
             try:
                 self._probe(match.start())
             except mf.Damaged:
@@ -207,6 +224,7 @@ class _Walk:
         start, end = at + 9, at + 9 + length
         if end > self.size:
             raise mf.Damaged
+        self._patience -= length
         if opcode == mf.METADATA:
             mf.parse_metadata(self.view, start, end, True)
         elif opcode == mf.ATTACHMENT:
@@ -225,7 +243,6 @@ class _Walk:
 
     def _tail(self, at: int) -> None:
         """The chain of records ends at `at`."""
-        self.found.lost = True
         rest = self.size - at
         if rest <= 0:
             self.found.problems.append(f"the file ends after {self.size} bytes without an end record: it was not closed")
@@ -267,133 +284,26 @@ class _Walk:
             self.found.problems.append("the summary at the end of the file is damaged")
 
 
-# ---- inside a chunk -----------------------------------------------------------------------------------------------------
-
-
-def _definitions(chunk: Chunk) -> int:
-    """Read schemas and channels up to the first message; returns where that begins."""
-    data, at = chunk.records.data, 0
-    while at + 9 <= len(data):
-        opcode, length = struct.unpack_from("<BQ", data, at)
-        end = at + 9 + length
-        if opcode == mf.MESSAGE:
-            break
-        if end > len(data):
-            raise mf.Damaged
-        if opcode == mf.SCHEMA:
-            chunk.schemas.append(mf.parse_schema(data, at + 9, end))
-        elif opcode == mf.CHANNEL:
-            chunk.channels.append(mf.parse_channel(data, at + 9, end))
-        at = end
-    return at
-
-
-def _heads(records: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Opcode, length and channel of the records at these offsets."""
-    windows: np.ndarray[Any, Any] = np.ndarray((len(records) - 10,), "V11", records.data, strides=(1,))
-    heads: np.ndarray[Any, Any] = windows[offsets].view(_HEADS)
-    return heads
-
-
-def _by_index(chunk: Chunk, indexes: dict[int, list[np.ndarray[Any, Any]]], first: int) -> bool:
-    """Use the message index if it is exactly right, which is proved, not believed.
-
-    Each entry must point to a Message of its channel, every record must end where another begins or the chunk ends, and
-    the lengths must add up to the chunk: then the entries are all of its messages, once each.
-    """
-    size = len(chunk.records)
-    if not indexes or any(len(parts) > 1 for parts in indexes.values()):
-        return False
-    offsets = np.concatenate([parts[0]["offset"] for parts in indexes.values()]).astype(np.int64)
-    channels = np.repeat(np.fromiter(indexes, np.int64, len(indexes)), [len(p[0]) for p in indexes.values()])
-    if not len(offsets) or offsets.min() < 0 or offsets.max() > size - mf.MESSAGE_HEAD + 4:
-        return False
-    heads = _heads(chunk.records, offsets)
-    lengths = heads["length"].astype(np.int64)
-    if (heads["op"] != mf.MESSAGE).any() or (heads["channel"] != channels).any():
-        return False
-    if (lengths < 22).any() or (lengths > size).any():
-        return False
-    ends = offsets + 9 + lengths
-    starts = np.zeros(size + 1, bool)
-    starts[offsets] = True
-    begins = bool(starts[first])
-    starts[size] = True
-    if not begins or ends.max() > size or not starts[ends].all() or int((lengths + 9).sum()) != size - first:
-        return False
-    at = 0
-    for channel, parts in indexes.items():
-        n = len(parts[0])
-        if n:
-            mine = offsets[at : at + n]
-            if (np.diff(mine) <= 0).any():
-                chunk.offsets.clear()
-                return False
-            _put(chunk, channel, mine, lengths[at : at + n])
-        at += n
-    _read_own(chunk, first)
-    return True
-
-
-def _put(chunk: Chunk, channel: int, offsets: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any]) -> None:
-    chunk.offsets[channel] = offsets
-    chunk.lengths[channel] = int(lengths[0]) + 9 if (lengths == lengths[0]).all() else -1
-
-
-def _by_scan(chunk: Chunk, first: int) -> bool:
-    """Go through the records one by one."""
-    chunk.offsets.clear()
-    data, at, size = chunk.records.data, first, len(chunk.records)
-    rows: list[tuple[int, int, int]] = []
-    unpack = struct.Struct("<BQH").unpack_from
-    while at < size:
-        if at + 11 > size:
-            return False
-        opcode, length, channel = unpack(data, at)
-        end = at + 9 + length
-        if end > size or (opcode == mf.MESSAGE and length < 22):
-            return False
-        if opcode == mf.MESSAGE:
-            rows.append((channel, at, length))
-        else:
-            try:
-                if opcode == mf.SCHEMA:
-                    chunk.schemas.append(mf.parse_schema(data, at + 9, end))
-                elif opcode == mf.CHANNEL:
-                    chunk.channels.append(mf.parse_channel(data, at + 9, end))
-            except mf.Damaged:
-                return False
-        at = end
-    table = np.array(rows, np.int64).reshape(-1, 3)
-    for channel in np.unique(table[:, 0]).tolist():
-        mine = table[table[:, 0] == channel]
-        _put(chunk, channel, mine[:, 1].copy(), mine[:, 2])
-    _read_own(chunk, first)
-    return True
-
-
-def _read_own(chunk: Chunk, first: int) -> None:
-    """The chunk's own message, if its first message looks like one; whether it is one is known when the channels are."""
-    data = chunk.records.data
-    if len(data) >= first + mf.MESSAGE_HEAD + 32:
-        opcode, length, channel = struct.unpack_from("<BQH", data, first)
-        if opcode == mf.MESSAGE and length == 26 + 32 and channel == 0:
-            chunk.own = struct.unpack_from("<QQQQ", data, first + mf.MESSAGE_HEAD)
-
-
 # ---- which chunks belong to the run -------------------------------------------------------------------------------------
 
 
-def _accept(found: Scan, candidates: list[Chunk]) -> None:
+def _accept(walk: _Walk) -> None:
     """Keep the chunks of this run in order, merge their definitions, say what is missing."""
-    ours = "log" in found.metadata or any(c.topic == CHUNK_TOPIC for k in candidates for c in k.channels)
+    found, candidates = walk.found, walk.candidates
+    ours = ("log" in found.metadata or walk.library.startswith("flightsw")
+            or any(c.topic == CHUNK_TOPIC for k in candidates for c in k.channels))
     if not ours:
         for chunk in candidates:
             chunk.own = None
         found.chunks = candidates
-        found.lost |= found.gaps > 0
+        found.metadata = {**walk.unchecked, **found.metadata}
+        found.lost |= found.gaps > 0 or not walk.ended
         _merge(found)
         return
+    for name in walk.unchecked:
+        found.parts_lost = True
+        found.problems.append(f'metadata "{name}" carries no checksum')
+    _missing_parts(found)
     run = _run_id(found, candidates)
     taken: dict[int, Chunk] = {}
     for chunk in candidates:
@@ -415,6 +325,16 @@ def _run_id(found: Scan, candidates: list[Chunk]) -> int:
     except (KeyError, ValueError):
         counts = Counter(k.own[0] for k in candidates if k.own is not None)
         return counts.most_common(1)[0][0] if counts else 0
+
+
+def _missing_parts(found: Scan) -> None:
+    """Compare metadata and attachments with the list in the record "log"."""
+    for kind, here in (("metadata", found.metadata), ("attachment", found.attachments)):
+        names = [k.partition(":")[2] for k in found.metadata.get("log", {}) if k.startswith(kind + ":")]
+        gone = [f'"{n}"' for n in names if n not in here]
+        if gone:
+            found.parts_lost = True
+            found.problems.append(f"missing {kind}: {', '.join(gone)}")
 
 
 def _missing(found: Scan) -> None:

@@ -296,7 +296,7 @@ def generic(ctx: Context) -> list[Section]:
         if data is None or len(data) < 2 or lines >= _GENERIC_LINES:
             left.append(topic)
             continue
-        rows = _generic_rows(data)
+        rows = generic_rows(data)
         lines += sum(len(r.lines) for r in rows)
         if rows:
             ident = "topic" + re.sub(r"\W+", "-", topic)
@@ -322,7 +322,8 @@ def generic(ctx: Context) -> list[Section]:
     return out
 
 
-def _generic_rows(data: Array) -> list[Row]:
+def generic_rows(data: Array) -> list[Row]:
+    """A row for each numeric field of a topic, padding and time stamps left out."""
     rows: list[Row] = []
     s = stride(len(data), 20 * _GENERIC_POINTS)
     t = seconds(data)[s]

@@ -38,7 +38,9 @@ Figure = dict[str, Any]
 
 @dataclass(frozen=True)
 class Line:
-    """A signal to draw: name, times (s), values, colour, dash ("", "dash", "dot"); band: values are a half-width about zero."""
+    """A signal to draw: name, times (s), values, colour, dash ("", "dash", "dot"); band: values are a half-width about zero, or
+    about `center`; points: dots in place of a line.
+    """
 
     name: str
     t: Array
@@ -47,6 +49,8 @@ class Line:
     dash: str = ""
     band: bool = False
     steps: bool = False
+    points: bool = False
+    center: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,10 @@ def marks(events: Sequence[Event]) -> list[Event]:
 
 def _band(line: Line, axis: str, legend: str, most: int) -> list[Figure]:
     t, y = thin(line.t, line.y, most // 2)
+    low, high = -y, y
+    if line.center is not None:
+        every = slice(None, None, max(1, -(-len(line.t) // (most // 2))))
+        t, low, high = line.t[every], (line.center - line.y)[every], (line.center + line.y)[every]
     style = {
         "type": "scatter",
         "mode": "lines",
@@ -85,8 +93,8 @@ def _band(line: Line, axis: str, legend: str, most: int) -> list[Figure]:
         "name": html.escape(line.name),
     }
     return [
-        {**style, "y": packed(-y), "showlegend": False},
-        {**style, "y": packed(y), "fill": "tonexty", "fillcolor": "rgba(128,138,148,0.16)"},
+        {**style, "y": packed(low), "showlegend": False},
+        {**style, "y": packed(high), "fill": "tonexty", "fillcolor": "rgba(128,138,148,0.16)"},
     ]
 
 
@@ -99,7 +107,8 @@ def _trace(line: Line, axis: str, legend: str, most: int) -> Figure:
         style["shape"] = "hv"
     return {
         "type": "scatter",
-        "mode": "lines",
+        "mode": "markers" if line.points else "lines",
+        **({"marker": {"size": 3, "color": line.color}} if line.points else {}),
         "x": packed(t),
         "y": packed(y),
         "name": html.escape(line.name),

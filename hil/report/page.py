@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from flightsw.errors import LogError
-from hil.report import facts, sections, sections_engines, sections_reference
+from hil.report import facts, sections, sections_engines, sections_realtime, sections_recorded, sections_reference
 from hil.report.sections import Context, Section, number
 from hil.report.signals import Array, Signals
 from hil.story import EVENTS_TYPE, events
@@ -90,8 +90,10 @@ def _render(log: Any, run: Mapping[str, Any]) -> str:
             missing.append(f"{title} ({needs})")
         else:
             made.append(section)
-    comparison = sections_reference.beside(ctx)  # few benches have one, so its absence is not worth a word
-    made += [comparison] if comparison is not None else []
+    clock = sections_realtime.real_time(ctx)  # few benches run against the clock: its absence is not worth a word
+    made += [clock] if clock is not None else []
+    made += [s for s in (sections_recorded.annotated(ctx), *sections_recorded.estimates(ctx), sections_reference.beside(ctx),
+                         sections_recorded.recorded(ctx)) if s is not None]  # few benches are fed from recordings: likewise
     made.append(facts.facts(ctx))
     others = facts.generic(ctx)
     figures: dict[str, Any] = {}
@@ -105,7 +107,8 @@ def _render(log: Any, run: Mapping[str, Any]) -> str:
             + "</section>"
         )
     links = [(s.ident, s.title) for s in made] + ([("topics", "Other topics")] if others else [])
-    return _document(ctx, links, "\n".join(body), figures)
+    title = str(run.get("title") or run.get("bench") or "Flight report")
+    return document(title, links, "\n".join(body), figures)
 
 
 def _verdict(ctx: Context, outcome: Array | None) -> str:
@@ -211,11 +214,11 @@ def _finite(value: Any) -> Any:
     return [_finite(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def _document(ctx: Context, links: Sequence[tuple[str, str]], body: str, figures: Mapping[str, Any]) -> str:
+def document(title: str, links: Sequence[tuple[str, str]], body: str, figures: Mapping[str, Any]) -> str:
+    """A whole page around `body`, with all it needs inside. links: (id, title) of sections. figures: by the id of their plots."""
     from plotly.offline import get_plotlyjs
 
-    run = ctx.run
-    title = html.escape(str(run.get("title") or run.get("bench") or "Flight report"))
+    title = html.escape(title)
     data = (
         json.dumps(_finite(figures), separators=(",", ":"), allow_nan=False).replace("</", "<\\/").replace("<!--", "<\\u0021--")
     )

@@ -72,30 +72,25 @@ int fsw_frame_decode(const uint8_t *bytes, size_t n, fsw_frame_header_t *h, cons
 
 /* ---- COBS ---------------------------------------------------------------------------------------------------------- */
 
+#define COBS_RUN 254u /* bytes of a full block; its code is 255 and no zero is implied after it */
+
 size_t fsw_cobs_encode(const uint8_t *in, size_t n, uint8_t *out, size_t cap)
 {
-    size_t code_at = 0, o = 1; /* out[code_at] is written when its block is complete */
-    uint8_t code = 1;
-    if (cap < 1) return 0;
-    for (size_t i = 0; i < n; i++) {
-        if (code == 0xFF) { /* full block with more to come: opens the next one without an implied zero */
-            if (o >= cap) return 0;
-            out[code_at] = code;
-            code_at = o++;
-            code = 1;
-        }
+    size_t i = 0, o = 0;
+    for (;;) { /* one block: its code, then bytes up to a zero, the end, or 254 of them */
+        size_t left = n - i, most = left < COBS_RUN ? left : COBS_RUN, k = 0;
         if (o >= cap) return 0;
-        if (in[i] == 0) {
-            out[code_at] = code;
-            code_at = o++;
-            code = 1;
-        } else {
-            out[o++] = in[i];
-            code++;
+        while (k < most && in[i + k]) {
+            if (o + 1 + k >= cap) return 0;
+            out[o + 1 + k] = in[i + k];
+            k++;
         }
+        out[o] = (uint8_t)(k + 1);
+        o += k + 1;
+        i += k;
+        if (i == n) return o;
+        if (k < COBS_RUN) i++; /* the zero that is implied; another block follows, even when that was the last byte */
     }
-    out[code_at] = code;
-    return o;
 }
 
 int fsw_frame_encode_stream(const fsw_frame_header_t *h, const uint8_t *payload, uint8_t *out, size_t cap)
@@ -123,26 +118,52 @@ static inline void begin(fsw_cobs_decoder_t *d, uint8_t state)
     d->left = 0;
 }
 
-static inline void append(fsw_cobs_decoder_t *d, uint8_t byte)
+/* Takes bytes of the current block, at most n: up to its end or to a zero. bytes[0] is not zero. Returns how many were used, at least 1. */
+static inline size_t copy(fsw_cobs_decoder_t *d, const uint8_t *bytes, size_t n)
 {
-    if (d->fill < FSW_FRAME_MAX) {
-        d->buf[d->fill++] = byte;
-    } else {
+    if (d->fill >= FSW_FRAME_MAX) {
         count(&d->overlong);
         begin(d, SKIPPING);
+        return 1;
     }
+    size_t room = FSW_FRAME_MAX - (size_t)d->fill, most = d->left < n ? d->left : n, k = 0;
+    uint8_t *to = d->buf + d->fill;
+    if (room < most) most = room;
+    while (k < most && bytes[k]) {
+        to[k] = bytes[k];
+        k++;
+    }
+    d->fill = (uint16_t)(d->fill + k);
+    d->left = (uint8_t)(d->left - k);
+    return k;
+}
+
+/* A code byte: opens a block, behind the zero that the block before implies. */
+static inline void open_block(fsw_cobs_decoder_t *d, uint8_t code)
+{
+    if (d->code != 0 && d->code != COBS_RUN + 1u) {
+        if (d->fill >= FSW_FRAME_MAX) {
+            count(&d->overlong);
+            begin(d, SKIPPING);
+            return;
+        }
+        d->buf[d->fill++] = 0;
+    }
+    d->state = INSIDE;
+    d->code = code;
+    d->left = (uint8_t)(code - 1);
 }
 
 size_t fsw_cobs_decoder_feed(fsw_cobs_decoder_t *d, const uint8_t *bytes, size_t n, const uint8_t **frame, size_t *frame_size)
 {
     *frame = NULL;
     *frame_size = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint8_t b = bytes[i];
-        if (b == 0) {
+    for (size_t i = 0; i < n;) {
+        if (bytes[i] == 0) {
             uint8_t state = d->state, left = d->left;
             uint16_t fill = d->fill;
-            begin(d, IDLE); /* buf keeps the frame until it is fed again */
+            i++;
+            begin(d, IDLE); /* whatever was before; buf keeps the frame until it is fed again */
             if (state != INSIDE) continue;
             if (left) {
                 count(&d->truncated);
@@ -151,22 +172,15 @@ size_t fsw_cobs_decoder_feed(fsw_cobs_decoder_t *d, const uint8_t *bytes, size_t
             count(&d->frames);
             *frame = d->buf;
             *frame_size = fill;
-            return i + 1;
+            return i;
         }
-        if (d->state == UNSYNCED) {
-            count(&d->unsynced_bytes);
-        } else if (d->state == SKIPPING) {
+        if (d->left) {
+            i += copy(d, bytes + i, n - i);
             continue;
-        } else if (d->left) {
-            d->left--;
-            append(d, b);
-        } else {
-            if (d->code != 0 && d->code != 0xFF) append(d, 0); /* the zero that ended the previous block */
-            if (d->state == SKIPPING) continue;
-            d->state = INSIDE;
-            d->code = b;
-            d->left = (uint8_t)(b - 1);
         }
+        if (d->state == UNSYNCED) count(&d->unsynced_bytes);
+        else if (d->state != SKIPPING) open_block(d, bytes[i]);
+        i++;
     }
     return n;
 }

@@ -5,12 +5,7 @@
 #include "flightsw/exact.h"
 #include "publish.h"
 
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-#define BIG_ENDIAN_HOST 1
-#else
-#define BIG_ENDIAN_HOST 0
-#endif
-
+#define FSW_POISON_BYTES 8192u
 #define HASHED_FROM 16u /* magic, version and the hash itself are not under the hash */
 
 static size_t up8(size_t n) { return (n + 7u) & ~(size_t)7u; }
@@ -39,6 +34,16 @@ static uint8_t *swap_array(uint8_t *p, uint32_t width, uint32_t count) {
 
 static void swap_runs(uint8_t *image, const fsw_run_t *runs, uint32_t n) {
   for (uint32_t i = 0; i < n; i++) image = swap_array(image, runs[i].width, runs[i].count);
+}
+
+void fsw_node_swap(const fsw_node_t *node, uint32_t offset, uint8_t *bytes, uint32_t size) {
+  uint32_t at = 0, end = offset + size;
+  for (uint32_t i = 0; i < node->n_runs && at < end; i++) {
+    uint32_t width = node->runs[i].width, next = at + width * node->runs[i].count;
+    uint32_t from = at > offset ? at : offset, to = next < end ? next : end;
+    if (from < to) (void)swap_array(bytes + (from - offset), width, (to - from) / width);
+    at = next;
+  }
 }
 
 static void swap_head(uint8_t *p) { /* layout of fsw_blob_head_t */
@@ -168,6 +173,12 @@ static int32_t bind_task(fsw_node_t *node, fsw_bound_task_t *b, const fsw_blob_t
     return FSW_E_TASK_LAYOUT;
   bind_pointers(node, ports, (uint32_t)t->n_reads + t->n_writes, payload, heads);
   b->step = d->step;
+  b->period_ticks = t->period_ticks;
+  b->phase_ticks = t->phase_ticks;
+  b->budget_us = t->budget_us;
+  b->deadline_us = t->deadline_us;
+  b->critical = t->critical;
+  b->on_miss = t->on_miss;
   b->out_topics = ports + t->n_reads;
   b->n_out = t->n_writes;
   for (uint32_t i = 0; i < b->n_out; i++)
@@ -203,7 +214,8 @@ int32_t fsw_node_load(fsw_node_t *node, void *memory, size_t size, const void *b
   *node = (fsw_node_t){.image = at, .image_size = h->image_size, .hyperperiod = h->hyperperiod, .n_tasks = h->n_tasks,
     .n_topics = h->n_topics, .n_runs = h->n_runs, .base_tick_ns = h->base_tick_ns, .blob_hash = h->hash,
     .starts = (const void *)(bytes + h->off_starts), .entries = (const void *)(bytes + h->off_entries),
-    .runs = (const void *)(bytes + h->off_runs), .due_tick = -1};
+    .runs = (const void *)(bytes + h->off_runs), .due_tick = -1,
+    .gate_channel = FSW_UNBOUND, .skip_channel = FSW_UNBOUND, .gate = {.first_tick = -1}};
   __builtin_memcpy(node->image, bytes + h->off_image, h->image_size);
   ((fsw_image_head_t *)(void *)node->image)->blob_hash = h->hash;
   at += up8(h->image_size);
@@ -236,6 +248,46 @@ int32_t fsw_node_load(fsw_node_t *node, void *memory, size_t size, const void *b
 
 /* ---- running ------------------------------------------------------------------------------------------------------ */
 
+/* Each step is a bijection of the digest and of the word, so that no single changed word can be missed. */
+static uint64_t stir(uint64_t h, uint64_t word) {
+  h = (h ^ word) * 0x9e3779b185ebca87u;
+  return h ^ h >> 29;
+}
+
+static uint64_t word_of(const uint8_t *p, uint32_t n) { /* little-endian, at most 8 bytes */
+  uint64_t w = 0;
+  if (n == 8 && !BIG_ENDIAN_HOST) {
+    __builtin_memcpy(&w, p, 8);
+    return w;
+  }
+  for (uint32_t i = 0; i < n; i++) w |= (uint64_t)p[i] << (8u * i);
+  return w;
+}
+
+/* What enters is noted twice, as a record and in the digest of its tick: if the record is changed later, the digest tells in which. */
+static void note_input(fsw_node_t *node, uint32_t topic, uint32_t seq, int64_t tick, const uint8_t *payload, uint32_t size) {
+  fsw_gate_t *gate = &node->gate;
+  int64_t first = tick & ~(int64_t)(FSW_GATE_TICKS - 1);
+  if (gate->first_tick != first) {
+    __builtin_memset(gate, 0, sizeof *gate);
+    gate->first_tick = first;
+  }
+  uint64_t h = stir(gate->digest[tick - first], ((uint64_t)topic + 1u) << 32 | seq);
+  for (uint32_t i = 0; i < size; i += 8) h = stir(h, word_of(payload + i, size - i < 8 ? size - i : 8));
+  gate->digest[tick - first] = h ? h : 1u;
+}
+
+void fsw_node_skip(fsw_node_t *node, uint64_t mask) {
+  fsw_image_head_t *head = (fsw_image_head_t *)(void *)node->image;
+  head->skip_mask = mask;
+  head->skips++;
+  if (node->skip_channel == FSW_UNBOUND || !node->recorder) return;
+  fsw_skip_t skip = {mask};
+  uint8_t *p = fsw_record(node->recorder, node->skip_channel, head->skips, head->tick * node->base_tick_ns, &skip, sizeof skip);
+  if (p && BIG_ENDIAN_HOST) swap_bytes(p, 8);
+  if (p && node->gate_channel != FSW_UNBOUND) note_input(node, FSW_SKIP_TOPIC, head->skips, head->tick, p, sizeof skip);
+}
+
 void fsw_node_input(fsw_node_t *node, uint32_t topic, const void *payload) {
   const fsw_topic_rt_t *rt = &node->topics[topic];
   fsw_topic_head_t *head = (fsw_topic_head_t *)(void *)(node->image + rt->offset);
@@ -243,8 +295,9 @@ void fsw_node_input(fsw_node_t *node, uint32_t topic, const void *payload) {
   __builtin_memcpy(head + 1, payload, rt->size);
   head->tick = tick;
   head->seq++;
-  if (rt->channel != FSW_UNBOUND && node->recorder && (rt->every == 1 || head->seq % rt->every == 1))
-    fsw_record(node->recorder, rt->channel, head->seq, tick * node->base_tick_ns, payload, rt->size);
+  if (rt->channel == FSW_UNBOUND || !node->recorder || (rt->every != 1 && head->seq % rt->every != 1)) return;
+  const uint8_t *p = record_topic(node, rt, head->seq, tick, payload);
+  if (p && node->gate_channel != FSW_UNBOUND) note_input(node, topic, head->seq, tick, p, rt->size);
 }
 
 /* Slot of the tick; knows from then on when the next task is due. Without a division while due ticks follow one another. */
@@ -269,6 +322,51 @@ static inline int32_t run_task(fsw_node_t *node, fsw_bound_task_t *task, const f
   return 0;
 }
 
+/* Whoever uses what it never wrote finds this there instead of what happened to be left. */
+static __attribute__((noinline)) void poison_stack(uint32_t byte) {
+  uint8_t area[FSW_POISON_BYTES];
+  volatile uint8_t *p = area; /* the compiler must not know that nobody reads them here */
+  for (uint32_t i = 0; i < FSW_POISON_BYTES; i++) p[i] = (uint8_t)byte;
+}
+
+static void note_time(fsw_watch_t *watch, const fsw_bound_task_t *task, uint32_t index, int64_t began, int64_t tick) {
+  fsw_task_timing_t *t = &watch->tasks[index];
+  int64_t now = watch->clock_ns(), spent = now - began;
+  uint32_t bin = spent > 0 ? 63u - (uint32_t)__builtin_clzll((uint64_t)spent) : 0;
+  t->runs++;
+  t->sum_ns += spent;
+  t->histogram[bin < FSW_TIME_BINS ? bin : FSW_TIME_BINS - 1]++;
+  if (spent > t->max_ns) {
+    t->max_ns = spent;
+    t->max_tick = tick;
+  }
+  if (task->budget_us && spent > (int64_t)task->budget_us * 1000) t->overruns++;
+  if (task->deadline_us == 0 || now - watch->release_ns <= (int64_t)task->deadline_us * 1000) {
+    t->consecutive = 0;
+    return;
+  }
+  t->misses++;
+  t->consecutive++;
+  t->after_ns = now - watch->release_ns;
+  if (index < 64) watch->missed |= (uint64_t)1 << index;
+}
+
+static int32_t run_watched(fsw_node_t *node, uint32_t index, const fsw_image_head_t *head, int64_t tick) {
+  fsw_watch_t *watch = node->watch;
+  if (watch->poison) poison_stack(watch->poison - 1u);
+  if (!watch->clock_ns) return run_task(node, &node->tasks[index], head, tick);
+  int64_t began = watch->clock_ns();
+  int32_t rc = run_task(node, &node->tasks[index], head, tick);
+  note_time(watch, &node->tasks[index], index, began, tick);
+  return rc;
+}
+
+static inline int skipped(const fsw_node_t *node, const fsw_image_head_t *head, uint32_t index) {
+  if (!head->skip_mask || index >= 64 || !(head->skip_mask >> index & 1u)) return 0;
+  if (node->watch && node->watch->clock_ns) node->watch->tasks[index].skipped++;
+  return 1;
+}
+
 int32_t fsw_node_step(fsw_node_t *node) {
   fsw_image_head_t *head = (fsw_image_head_t *)(void *)node->image;
   if (head->error) return FSW_E_STEP;
@@ -276,8 +374,8 @@ int32_t fsw_node_step(fsw_node_t *node) {
   uint32_t slot = slot_of(node, tick);
   const uint16_t *entry = node->entries + node->starts[slot], *end = node->entries + node->starts[slot + 1];
   for (; entry != end; entry++) {
-    if (head->skip_mask && *entry < 64 && (head->skip_mask >> *entry & 1u)) continue;
-    int32_t rc = run_task(node, &node->tasks[*entry], head, tick);
+    if (skipped(node, head, *entry)) continue;
+    int32_t rc = node->watch ? run_watched(node, *entry, head, tick) : run_task(node, &node->tasks[*entry], head, tick);
     if (rc != 0) {
       head->error = rc;
       head->error_task = *entry;

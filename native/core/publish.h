@@ -3,6 +3,22 @@
 #define FLIGHTSW_CORE_PUBLISH_H
 #include "flightsw/bench.h"
 
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define BIG_ENDIAN_HOST 1
+#else
+#define BIG_ENDIAN_HOST 0
+#endif
+
+/* Turn the byte order of `size` bytes that are laid out like the image of `node` from `offset` on. */
+void fsw_node_swap(const fsw_node_t *node, uint32_t offset, uint8_t *bytes, uint32_t size);
+
+/* A topic's record; its payload is little-endian in every log. Returns that payload, or NULL when it was dropped. */
+static inline uint8_t *record_topic(const fsw_node_t *node, const fsw_topic_rt_t *topic, uint32_t seq, int64_t tick, const void *payload) {
+  uint8_t *p = fsw_record(node->recorder, topic->channel, seq, tick * node->base_tick_ns, payload, topic->size);
+  if (BIG_ENDIAN_HOST && p) fsw_node_swap(node, topic->offset + (uint32_t)sizeof(fsw_topic_head_t), p, topic->size);
+  return p;
+}
+
 static inline uint16_t *due_list(const fsw_bench_t *b, int64_t tick) {
   return (uint16_t *)(void *)(b->link_image + (size_t)(tick & b->due_mask) * b->due_stride);
 }
@@ -29,7 +45,7 @@ static inline void publish_topic(const fsw_node_t *node, uint32_t index, int64_t
   head->tick = tick;
   head->seq++;
   if (topic->channel != FSW_UNBOUND && node->recorder && (topic->every == 1 || head->seq % topic->every == 1))
-    fsw_record(node->recorder, topic->channel, head->seq, tick * node->base_tick_ns, head + 1, topic->size);
+    (void)record_topic(node, topic, head->seq, tick, head + 1);
   if (topic->n_routes) send_topic(node, topic, head + 1, tick);
 }
 

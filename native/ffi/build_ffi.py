@@ -12,16 +12,17 @@ from pathlib import Path
 
 from cffi import FFI
 
-FIRST = ["messages.h", "task.h", "recorder.h", "node.h", "bench.h"]  # the others depend on these
+FIRST = ["messages.h", "task.h", "recorder.h", "node.h", "bench.h", "bundle.h", "frame.h"]  # the others depend on these
 EXTRA = """
 const fsw_task_desc_t *const *fsw_builtin_tasks(uint32_t *n);
 const fsw_task_desc_t *const *fsw_plugin_open(const char *path, uint32_t *n, char *problem, uint32_t problem_size);
 const char *fsw_source_fingerprint(void);
 const char *fsw_compiler(void);
 extern "Python" int32_t fsw_py_step(fsw_io_t *io);
-extern "Python" int32_t fsw_py_remote_begin(int64_t tick);
-extern "Python" int32_t fsw_py_remote_end(int64_t tick, uint32_t node);
-extern "Python" int32_t fsw_py_after_tick(int64_t tick);
+extern "Python" void fsw_py_board_outputs(void *session, const fsw_bench_t *bench);
+extern "Python" void fsw_py_board_safe(void *session);
+extern "Python" int32_t fsw_py_remote_begin(void *remote, int64_t tick);
+extern "Python" int32_t fsw_py_remote_end(void *remote, int64_t tick, uint32_t node);
 """
 
 

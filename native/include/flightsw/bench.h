@@ -39,7 +39,7 @@ typedef struct { /* where a link ends */
 typedef struct { /* messages of a recording or of a log, fed in through the gate: ticks ascending */
   const int64_t *ticks;
   const uint16_t *nodes;
-  const uint16_t *topics;
+  const uint16_t *topics;   /* FSW_SKIP_TOPIC: a decision, fsw_skip_t */
   const uint64_t *offsets;  /* into payload */
   const uint8_t *payload;
   uint64_t count;
@@ -72,9 +72,9 @@ typedef struct fsw_bench {
   uint32_t worst_bytes;     /* greatest record volume of one tick */
   uint32_t worst_records;
   const uint8_t *remote;    /* per node: 1 when it runs elsewhere; NULL: none */
-  int32_t (*remote_begin)(int64_t tick);
-  int32_t (*remote_end)(int64_t tick, uint32_t node);
-  int32_t (*after_tick)(int64_t tick);   /* NULL, or called when a tick is complete */
+  int32_t (*remote_begin)(void *context, int64_t tick);
+  int32_t (*remote_end)(void *context, int64_t tick, uint32_t node);
+  void *remote_context;     /* handed to both */
   fsw_feed_t feed;
   fsw_stop_t stop;
   fsw_recorder_t *recorder;
@@ -94,6 +94,9 @@ void fsw_bench_set_recorder(fsw_bench_t *bench, fsw_recorder_t *rec);
 
 /* Run until `until_tick` ticks are complete. FSW_OK, FSW_NEED_DRAIN, FSW_STOPPED, FSW_E_STEP or a remote's negative code. */
 int32_t fsw_bench_run(fsw_bench_t *bench, int64_t until_tick);
+
+/* Record the digests of inputs (fsw_gate_t) of the 64 ticks that are not complete yet: before a log is closed. */
+void fsw_bench_flush_gates(fsw_bench_t *bench);
 
 /* Count a topic of a node as written in the present tick: record it and send it down its links. */
 void fsw_bench_publish(fsw_node_t *node, uint32_t topic);

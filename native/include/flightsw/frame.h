@@ -19,6 +19,8 @@
  *
  * Why this CRC and this size: over at most 5243 data bits (648 bytes are 5184) CRC-32C detects every pattern of up to 5 wrong bits.
  * The final XOR and the protected length stop the classic COBS trap, where a damaged delimiter yields a valid frame one byte longer.
+ * On a byte stream a wrong bit may hit what says where zeros are; what then holds for certain, and what with which probability, is in
+ * docs/link-format.md, section 6.
  *
  * Received bytes are untrusted: any bytes of any length may be given to the decoders, which never read or write out of bounds, never
  * allocate, and do work proportional to the bytes given. A decoded frame is intact, not authentic. Nothing here keeps global state. */
@@ -67,7 +69,8 @@ int fsw_frame_encode(const fsw_frame_header_t *h, const uint8_t *payload, uint8_
 /* Exactly one frame of n bytes. Returns 0 and sets *h and *payload (pointing into bytes), or an error and leaves both untouched. */
 int fsw_frame_decode(const uint8_t *bytes, size_t n, fsw_frame_header_t *h, const uint8_t **payload);
 
-/* As fsw_frame_encode, but ready for a byte stream: zero, COBS, zero. cap of FSW_FRAME_STREAM_MAX always suffices. */
+/* As fsw_frame_encode, but ready for a byte stream: zero, COBS, zero. cap of FSW_FRAME_STREAM_MAX always suffices; with SPACE, out may
+ * hold a part without a delimiter behind it. */
 int fsw_frame_encode_stream(const fsw_frame_header_t *h, const uint8_t *payload, uint8_t *out, size_t cap);
 
 /* Bare COBS of n bytes, without delimiters: at most n + n / 254 + 1 bytes, none of them zero. Returns the size, or 0 when cap is too

@@ -339,6 +339,35 @@ typedef struct { /* faults in force, from the injector to world and boards */
   uint8_t type[FSW_FAULT_SLOTS];    /* FSW_FAULT_* */
   uint32_t count;
 } fsw_faults_t;
+
+/* ---- what the runtime records beside the topics ------------------------------------------------------------------- */
+
+#define FSW_GATE_TICKS 64
+
+typedef struct { /* what entered a node in 64 ticks: topic "_inputs" of a node in a log */
+  int64_t first_tick;              /* a multiple of 64 */
+  uint64_t digest[FSW_GATE_TICKS]; /* of all messages that entered in tick first_tick + k, in their order; 0: none did */
+} fsw_gate_t;
+
+typedef struct { /* a decision about the tick of its time stamp: topic "_skips" of a node in a log */
+  uint64_t mask;       /* bit k: task k of the schedule table does not run */
+} fsw_skip_t;
+
+typedef struct { /* a tick that began when it should have been over: topic "late" of node "host" in the log of a real-time run */
+  int64_t tick;
+  int64_t late_ns;     /* ns, from its scheduled to its actual release */
+  uint32_t missed;     /* ticks missed so far */
+  uint32_t shed;       /* 1: non-critical tasks do not run in it */
+} fsw_late_tick_t;
+
+typedef struct { /* a task that was complete after its deadline: topic "overruns" of node "host" in the log of a real-time run */
+  int64_t tick;
+  int64_t after_ns;    /* ns, from the scheduled release of the tick to its completion */
+  uint32_t node;       /* in the order of the bench */
+  uint32_t task;       /* in the order of the node's schedule table */
+  uint32_t consecutive; /* misses in a row */
+  uint32_t on_miss;    /* what was done: 0 counted, 1 its next release is skipped, 2 the node is silent from now on, 3 stop */
+} fsw_overrun_t;
 /* cffi: end */
 
 #endif

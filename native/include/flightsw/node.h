@@ -9,6 +9,7 @@
  * A snapshot is a copy of `image_size` bytes, a restore copies them back, a digest identifies them. */
 #ifndef FLIGHTSW_NODE_H
 #define FLIGHTSW_NODE_H
+#include "flightsw/messages.h"
 #include "flightsw/recorder.h"
 #include "flightsw/task.h"
 
@@ -16,6 +17,8 @@
 #define FSW_BLOB_MAGIC 1112036166
 #define FSW_BLOB_VERSION 1
 #define FSW_UNBOUND 65535
+#define FSW_GATE_TOPIC 65533 /* stands for a node's "_inputs", see fsw_gate_t */
+#define FSW_SKIP_TOPIC 65534 /* stands for its "_skips", see fsw_skip_t */
 
 #define FSW_OK 0
 #define FSW_E_MAGIC -1        /* not a load blob */
@@ -93,7 +96,7 @@ typedef struct { /* first bytes of an image */
   uint32_t stream;
   int32_t error;            /* 0, or what a task returned */
   uint32_t error_task;
-  uint32_t pad0;
+  uint32_t skips;           /* decisions so far */
 } fsw_image_head_t;
 
 typedef struct { /* a topic as the host sees it */
@@ -111,7 +114,38 @@ typedef struct { /* a bound task; io comes first, so a step function's argument 
   const uint16_t *out_topics;
   uint32_t n_out;
   uint32_t all_out;         /* publish mask of the bound write ports */
+  uint32_t period_ticks;    /* as in fsw_blob_task_t, for who watches it */
+  uint32_t phase_ticks;
+  uint32_t budget_us;
+  uint32_t deadline_us;
+  uint32_t critical;
+  uint32_t on_miss;
 } fsw_bound_task_t;
+
+#define FSW_TIME_BINS 40
+
+typedef struct { /* executions of a task as a port measures them; never part of an image */
+  int64_t runs;
+  int64_t sum_ns;
+  int64_t max_ns;
+  int64_t max_tick;
+  uint64_t overruns;        /* ran longer than its budget */
+  uint64_t misses;          /* complete after its deadline, counted from the scheduled release of the tick */
+  uint64_t skipped;         /* releases that a decision took away */
+  int64_t after_ns;         /* the last miss: from the scheduled release to completion */
+  uint32_t consecutive;     /* misses in a row */
+  uint32_t pad0;
+  uint32_t histogram[FSW_TIME_BINS]; /* executions of [2^k, 2^(k+1)) ns */
+} fsw_task_timing_t;
+
+typedef struct { /* somebody watches a node: its tasks then run a little slower, and do the same */
+  int64_t (*clock_ns)(void);   /* NULL: no times are taken */
+  fsw_task_timing_t *tasks;    /* one per task */
+  int64_t release_ns;          /* scheduled release of the present tick, on that clock */
+  uint64_t missed;             /* tasks that missed their deadline in the present tick: bit by index, the first 64 */
+  uint32_t poison;             /* 1 + byte that the stack below a task is filled with before it runs; 0: it is left alone */
+  uint32_t pad0;
+} fsw_watch_t;
 
 struct fsw_bench;
 typedef struct fsw_node {
@@ -135,6 +169,11 @@ typedef struct fsw_node {
   const fsw_run_t *runs;
   fsw_recorder_t *recorder; /* NULL: no log */
   struct fsw_bench *bench;  /* NULL: stands alone */
+  fsw_watch_t *watch;       /* NULL: nobody watches */
+  uint16_t gate_channel;    /* log channel of "_inputs", FSW_UNBOUND: not logged */
+  uint16_t skip_channel;    /* log channel of "_skips" */
+  uint32_t pad1;
+  fsw_gate_t gate;          /* digests of the present 64 ticks; first_tick -1: nothing entered yet */
 } fsw_node_t;
 
 /* Check a blob (magic, version, size, hash, ranges) and, on a big-endian machine, turn it into native order in place.
@@ -151,6 +190,9 @@ int32_t fsw_node_load(fsw_node_t *node, void *memory, size_t size, const void *b
 
 /* The input gate: everything that enters a node passes here, before the tick's tasks, and is recorded. */
 void fsw_node_input(fsw_node_t *node, uint32_t topic, const void *payload);
+
+/* The same gate for a decision: the tasks in `mask` (bit by index) do not run in the tick that comes next. */
+void fsw_node_skip(fsw_node_t *node, uint64_t mask);
 
 /* Run the tasks of one tick. FSW_OK or FSW_E_STEP (image head names code and task; the node does not run on). */
 int32_t fsw_node_step(fsw_node_t *node);

@@ -39,6 +39,12 @@ void fsw_m7_fault(void) {
   for (;;) {}
 }
 
+/* Interrupts that a program may define; not defined, each is a fault. */
+void fsw_m7_systick(void) __attribute__((weak, alias("fsw_m7_fault")));
+void fsw_m7_uart_rx(void) __attribute__((weak, alias("fsw_m7_fault")));
+void fsw_m7_ethernet(void) __attribute__((weak, alias("fsw_m7_fault")));
+
 typedef void (*handler_t)(void);
-__attribute__((section(".vectors"), used)) static const handler_t vectors[16] = {
-  (handler_t)(void *)fsw_ld_stack, fsw_m7_reset, fsw_m7_fault, fsw_m7_fault, fsw_m7_fault, fsw_m7_fault, fsw_m7_fault};
+__attribute__((section(".vectors"), used)) static const handler_t vectors[16 + 32] = {
+  (handler_t)(void *)fsw_ld_stack, fsw_m7_reset, fsw_m7_fault, fsw_m7_fault, fsw_m7_fault, fsw_m7_fault, fsw_m7_fault,
+  [15] = fsw_m7_systick, [16 + 0] = fsw_m7_uart_rx, [16 + 13] = fsw_m7_ethernet};
