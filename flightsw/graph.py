@@ -22,7 +22,7 @@ _REASONS = {-1: "not a load blob", -2: "a load blob of another version", -3: "by
             -5: "a task is not linked in", -6: "a task has another layout here",
             -8: "a task returned an error", -9: "an index points outside"}
 NEED_DRAIN, STOPPED = 1, 2
-INPUTS, SKIPS = "_inputs", "_skips"   # what the gate of a node records beside topics: no topic's name begins so
+INPUTS, SKIPS, UPSETS, RESTORES = "_inputs", "_skips", "_upsets", "_restores"  # beside topics: no name begins so
 TIMING = dtype_of(ffi.typeof("fsw_task_timing_t"))
 
 
@@ -215,7 +215,8 @@ class Graph:
                  offsets: np.ndarray[Any, Any], payload: np.ndarray[Any, Any]) -> None:
         """Put recorded messages through the input gate, message i at the start of tick ticks[i].
 
-        ends: (node, topic) that are fed; topic SKIPS: decisions not to run tasks. ticks: int64, ascending. which: index into `ends` per message. offsets: byte offset of
+        ends: (node, topic) that are fed; topic SKIPS: decisions not to run tasks. ticks: int64, ascending.
+        which: index into `ends` per message. offsets: byte offset of
         each message in `payload` (uint8), of the size of its topic.
         """
         names = [c.name for c in self.compiled]
@@ -232,7 +233,7 @@ class Graph:
 
     @staticmethod
     def _feed_topic(node: CompiledNode, topic: str) -> int:
-        return int(lib.FSW_SKIP_TOPIC) if topic == SKIPS else node.topic_index(topic)
+        return {SKIPS: int(lib.FSW_SKIP_TOPIC), UPSETS: int(lib.FSW_UPSET_TOPIC)}.get(topic) or node.topic_index(topic)
 
     def snapshot(self) -> Snapshot:
         """Copy of all images."""
@@ -273,6 +274,7 @@ class Graph:
                 view.c.topics[k].channel, view.c.topics[k].every = channel, every
             view.c.gate_channel = channels.get((name, INPUTS), (0xFFFF, 1))[0]
             view.c.skip_channel = channels.get((name, SKIPS), (0xFFFF, 1))[0]
+            view.c.upset_channel = channels.get((name, UPSETS), (0xFFFF, 1))[0]
             view.c.gate.first_tick = -1
         self._recorder = recorder  # C keeps the address
         lib.fsw_bench_set_recorder(self.bench, recorder)
@@ -286,6 +288,28 @@ class Graph:
         compiled = next(c for c in self.compiled if c.name == node)
         mask = sum(1 << k for k, t in enumerate(compiled.tasks) if t.spec.name in tasks)
         lib.fsw_node_skip(self.nodes[node].c, mask)
+
+    def upset(self, node: str, offset: int, mask: int) -> None:
+        """Turn bits of one byte of a node's image, behind its head, in front of the tick that comes next. It is recorded. ValueError."""
+        if self._remote is not None:
+            self._remote.fetch()
+        if lib.fsw_node_upset(self.nodes[node].c, offset, mask):
+            raise ValueError(f"byte {offset} of the image of {node} cannot be turned")
+        if self._remote is not None:
+            self._remote.send()
+
+    def replace_image(self, node: str, image: bytes) -> None:
+        """Put another image of this tick and of the same load blob in the place of a node's, but for its random stream. ValueError."""
+        view = self.nodes[node]
+        if len(image) != len(view.image) or image[:16] != view.image[:16].tobytes():
+            raise ValueError(f"the image is not of {node} at tick {self.tick}")
+        if self._remote is not None:
+            self._remote.fetch()
+        stream = ffi.cast("fsw_image_head_t *", view.c.image).stream
+        view.image[:] = np.frombuffer(image, np.uint8)
+        ffi.cast("fsw_image_head_t *", view.c.image).stream = stream
+        if self._remote is not None:
+            self._remote.send()
 
     def watch(self, poison: int | None = None, clock: bool = False) -> dict[str, np.ndarray[Any, Any]]:
         """Watch all nodes from now on. poison: fill the stack below each task with this byte before it runs, so that a task which uses

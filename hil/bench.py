@@ -22,7 +22,7 @@ import numpy as np
 from flightsw import realtime
 from flightsw._native import ffi
 from flightsw.errors import BenchUnavailable, ConfigError, FlightswError, LogError, Problem, StepError
-from flightsw.graph import INPUTS, NEED_DRAIN, SKIPS, STOPPED, Graph, LinkSpec, NodeView, Snapshot
+from flightsw.graph import INPUTS, NEED_DRAIN, RESTORES, SKIPS, STOPPED, UPSETS, Graph, LinkSpec, NodeView, Snapshot
 from flightsw.messages import MessageType
 from flightsw.params import Given, suggestion
 from flightsw.realtime import RealTime, RealTimeConfig, RealTimeReport, no_collections
@@ -30,6 +30,7 @@ from flightsw.schedule import CompiledNode, NodeSpec, compile_node
 from flightsw.tasks import TaskType
 from hil.config import BenchFile, Condition, Criterion, RealTimeSection, unknown, validate
 from hil.faults import INJECTOR, injector_params
+from hil.link.live import Access
 from hil.load import (
     Dispersal,
     FieldRef,
@@ -45,12 +46,14 @@ from hil.load import (
 )
 from hil.plan import NodePlan, Planner
 from hil.recording import Recorded, attach, mapping_problems, split
+from hil.strings import StringKeeper, expand, restore_record, upset_place
 from hil.toml_file import Table, file_of, key_of, merge, read_extended, shown
 from hil.vehicle import flatten, load_vehicle
 from hil.verdict import DONE, LOST, Verdict, judge
 
 if TYPE_CHECKING:
     from flightsw.log import ChannelDef, Log, LogWriter
+    from hil.link.remote import Groups
 
 _SLICE_S = 0.05      # wall time of one call into the core, so that Ctrl-C and progress are prompt
 _OVERLAY = "overlay"
@@ -63,7 +66,7 @@ class Bench:
     path, name, title, seed, duration_s, base_tick_ns, expect: of the file. config: the validated file. vehicle: texts of the
     vehicle's [vehicle] section. constants: shared parameters by name. plans: nodes before compilation. links: between them.
     recorded: files played as boards. task_types, messages: all that are known. texts: every configuration file read, by path.
-    sets, overlay: as given.
+    sets, overlay: as given. access: what whoever starts a run gives beside the file, see hil.link.live.
     """
 
     path: Path
@@ -87,6 +90,8 @@ class Bench:
     criteria: list[tuple[Criterion, FieldRef]]
     outcomes: dict[str, tuple[Condition, FieldRef]]
     real_time: RealTimeSection | None
+    strings: tuple[str, ...] = ()
+    access: Access = Access()
 
     def __init__(self) -> None:
         self.texts, self.vehicle, self.outcomes, self.criteria = {}, {}, {}, []
@@ -124,6 +129,8 @@ class Bench:
         constants_set = self._place(planner, rest)
         self._compile_nominal()
         self._check_ends(constants_set)
+        self._check_lines()
+        self._check_upsets()
         return self
 
     # ---- loading, step by step -------------------------------------------------------------------------------------
@@ -159,11 +166,26 @@ class Bench:
         self.constants |= constants
         self._place_faults(problems)
         self.plans, self.links, self.recorded = split(self.plans, planner.links(self.plans, self.task_types))
+        self._place_strings(problems)
         for board in self.recorded:
             problems += mapping_problems(board, self.messages)
         if problems:
             raise ConfigError(dict.fromkeys(problems))
         return constants
+
+    def _place_strings(self, problems: list[Problem]) -> None:
+        """Redundant flight computers and their voter in the place of one."""
+        strings = self.config.strings
+        if strings is None or problems:
+            return
+        section = self.config.bench
+        places = [c.topic for c in self.config.criterion] + [o.topic for o in self.config.outcome.values()]
+        places += [section.stop.topic] if section.stop is not None else []
+        extra = [t.partition(".")[2] for t in places if t.partition(".")[0] == strings.of]
+        found = expand(strings, self.plans, self.links, self.task_types, self.messages, extra, problems)
+        if found is not None:
+            self.plans, self.links, self.strings = found.plans, found.links, found.names
+            self.task_types = {**self.task_types, **found.tasks}
 
     def _place_faults(self, problems: list[Problem]) -> None:
         faults = self.config.fault
@@ -236,6 +258,31 @@ class Bench:
         if problems:
             raise ConfigError(dict.fromkeys(problems))
 
+    def _check_upsets(self) -> None:
+        """Upsets must name a bit that there is, in a string that there is."""
+        problems = []
+        for k, u in enumerate(self.config.strings.upset if self.config.strings is not None else []):
+            there = u.string < len(self.strings)
+            place = upset_place(self._nominal[self.strings[u.string]], u) if there else f"there are {len(self.strings)} strings, from 0 on"
+            if isinstance(place, str):
+                problems.append(Problem(file_of(self._root, ["strings", "upset", k, "string"], shown(self.path)), f"strings.upset[{k}]", place))
+        if problems:
+            raise ConfigError(problems)
+
+    def _check_lines(self) -> None:
+        """Serial lines must be fast enough for what is said on them."""
+        if any(p.where.startswith("serial:") for p in self.plans):
+            from hil.link.budget import line_problems
+
+            problems = line_problems(self, shown(self.path))
+            if problems:
+                raise ConfigError(problems)
+
+    @property
+    def nominal(self) -> Mapping[str, CompiledNode]:
+        """Nodes as compiled without dispersions, by name."""
+        return self._nominal
+
     def _stop_problem(self, ref: FieldRef) -> str | None:
         dtype = self._nominal[ref.node].topics[ref.topic].type.dtype.fields[ref.field][0]  # type: ignore[index]
         if ref.index is not None or dtype.str[1:] not in ("u1", "u2", "u4", "f8"):
@@ -295,16 +342,24 @@ class Bench:
     def channels(self) -> list[ChannelDef]:
         """Topics that a log of this bench holds."""
         from flightsw.log import ChannelDef
+        from hil.link.selection import sent
 
         out = []
         for plan in self.plans:
+            unsent = frozenset() if plan.where == "here" else {n for n, t in self._nominal[plan.name].topics.items()
+                                                               if t.writer is not None} - sent(self, plan)
             for name, topic in self._nominal[plan.name].topics.items():
+                if name in unsent:
+                    continue
                 wanted = plan.record == "all" or (plan.record == "outputs" and topic.writer is not None)
                 every = plan.log.get(name, 1 if wanted else 0)
                 if every:
                     out.append(ChannelDef(plan.name, name, topic.type, every))
             if plan.role == "flight_computer":
                 out += [ChannelDef(plan.name, INPUTS, self.messages["fsw_gate_t"]), ChannelDef(plan.name, SKIPS, self.messages["fsw_skip_t"])]
+            if plan.name in self.strings:
+                out += [ChannelDef(plan.name, UPSETS, self.messages["fsw_upset_t"]),
+                        ChannelDef(plan.name, RESTORES, self.messages["fsw_restore_t"])]
         if self.real_time is not None:
             out += [ChannelDef("host", "late", self.messages["fsw_late_tick_t"]),
                     ChannelDef("host", "overruns", self.messages["fsw_overrun_t"])]
@@ -342,6 +397,7 @@ class Flight:
         self.noise: RealTimeReport | None = None
         attach(self.graph, bench.recorded, bench.messages, bench.base_tick_ns)
         self._remote: Any = self._start_remote()
+        self.keeper = StringKeeper(self) if bench.strings else None
         try:
             if prepare is not None:
                 prepare(self)
@@ -362,6 +418,12 @@ class Flight:
     def t_s(self) -> float:
         """Mission elapsed time, s."""
         return self.graph.tick * self.bench.base_tick_ns / 1e9
+
+    @property
+    def remote(self) -> Groups | None:
+        """Boards that run elsewhere."""
+        groups: Groups | None = self._remote
+        return groups
 
     def node(self, name: str) -> NodeView:
         """Topics, states and parameters of a node, as views. KeyError when there is none of that name."""
@@ -426,7 +488,8 @@ class Flight:
     def _advance(self, target: int, past_stop: bool, progress: Callable[[float], None] | None) -> None:
         while self.tick < target:
             before, began, keyframe = self.tick, time.perf_counter(), self._next_keyframe()
-            rc = self._core_run(min(target, before + self._slice, keyframe))
+            keeper = self.keeper.next_tick(before) if self.keeper is not None else target
+            rc = self._core_run(min(target, before + self._slice, keyframe, keeper))
             spent, ran = time.perf_counter() - began, self.tick - before
             if rc == NEED_DRAIN and self._writer is not None:
                 self._writer.drain()
@@ -436,12 +499,23 @@ class Flight:
                 self._slice = max(1, min(4 * self._slice, 1_000_000, int(ran * _SLICE_S / max(spent, 1e-6))))
             if self._writer is not None and self.tick == keyframe:
                 self._keyframe()
+            if self.keeper is not None and ran:  # what it does comes behind the keyframe of this tick
+                self.keeper.act()
             if progress is not None:
                 progress(self.t_s)
             if rc == STOPPED:
                 self.stopped = True
                 if not past_stop:
                     return
+
+    def note_restore(self, node: str, healthy: str, from_tick: int, inputs: int) -> None:
+        """The image of a node was replaced: into the log, with a keyframe of this tick."""
+        if self._writer is None:
+            return
+        self._writer.drain()
+        channel = self._writer.channel_map[node, RESTORES][0]
+        restore_record(self.graph, self._writer.recorder, channel, node, from_tick, healthy, inputs)
+        self._keyframe()
 
     def _next_keyframe(self) -> int:
         """The first tick of a keyframe after this one (without a log as well: then it is only a place to pause)."""

@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -26,7 +27,7 @@ from flightsw.params import suggestion
 from hil.endpoints import endpoint_problem
 from hil.toml_file import Table, file_of, key_of
 
-_GROUP = re.compile(r"^zmq:[A-Za-z]([A-Za-z0-9_]|\{k\}){0,63}$")
+_GROUP = re.compile(r"^(zmq|serial|emulator):[A-Za-z]([A-Za-z0-9_]|\{k\}){0,63}$")
 NAME_RULE = "letters, digits and _, beginning with a letter"
 
 
@@ -214,20 +215,70 @@ class Node(_Model):
     @classmethod
     def _a_place(cls, where: str) -> str:
         if where != "here" and not _GROUP.match(where):
-            raise ValueError(f'"{where}" is not "here" or "zmq:<group>", a process whose name is {NAME_RULE}')
+            raise ValueError(f'"{where}" is not "here", "zmq:<group>", "serial:<group>" or "emulator:<group>", where '
+                             f"<group> is a name ({NAME_RULE})")
         return where
 
 
-class Remote(_Model):
-    """Where a group of boards runs (without `endpoint`: in a process that the bench starts), and how long a tick may take."""
+class Usb(_Model):
+    """What a USB adapter says it is."""
 
+    vid: int = Field(ge=0, le=0xFFFF)
+    pid: int = Field(ge=0, le=0xFFFF)
+    serial: Text
+
+
+class Remote(_Model):
+    """Where a group of boards runs (without `endpoint`: in a process that the bench starts), its pacing, and what follows when no answer comes:
+    in lockstep the bench waits limit_s of wall time and stops; with free pacing it goes on, and after hold_ticks without an
+    answer does on_loss.
+    """
+
+    key: Text | None = None      # before endpoint, whose check depends on it
+    peer: Text | None = None
     endpoint: str | None = None
     limit_s: float = Field(10.0, gt=0.0, le=3600.0)
+    retry_s: float = Field(0.5, gt=0.0, le=60.0)
+    pacing: Literal["lockstep", "free"] = "lockstep"
+    on_loss: Literal["stop", "hold_last", "neutral"] = "stop"
+    hold_ticks: int = Field(0, ge=0, le=1_000_000)
+    port: Text | None = None
+    usb: Usb | None = None
+    baud: int = Field(115_200, ge=300, le=12_000_000)
+    serial: Annotated[str, StringConstraints(min_length=1, max_length=63)] | None = None
+    resume: bool = False
+    live: bool = False
+    live_key: Text | None = None
+    firmware: Text | None = None
+    send: Literal["all", "linked"] | None = None
+    compare: Literal["in_process", "nothing"] | None = None
+
+    @field_validator("port")
+    @classmethod
+    def _absolute(cls, port: str) -> str:
+        if not port.startswith("/") and port not in ("uart", "ethernet"):
+            raise ValueError(f'"{port}" is not an absolute path, as in /dev/serial/by-id/usb-... (or "uart" or "ethernet" of an emulator)')
+        return port
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Remote:
+        if (self.key is None) != (self.peer is None):
+            raise ValueError("key and peer go together")
+        given = [k for k in ("endpoint", "port", "usb") if getattr(self, k) is not None]
+        if len(given) > 1:
+            raise ValueError(f"one of {', '.join(given)} is wanted, not several")
+        if self.live and self.serial is None:
+            raise ValueError("live = true needs `serial`, the serial number of the board")
+        if self.resume and self.live:
+            raise ValueError("resume = true and live = true do not go together: outputs that went safe stay safe")
+        if self.resume and self.pacing == "free":
+            raise ValueError("resume = true is for lockstep: with free pacing, on_loss says what follows")
+        return self
 
     @field_validator("endpoint")
     @classmethod
-    def _on_this_computer(cls, endpoint: str) -> str:
-        problem = endpoint_problem(endpoint)
+    def _a_right_one(cls, endpoint: str, info: ValidationInfo) -> str:
+        problem = endpoint_problem(endpoint, bool(info.data.get("key")))
         if problem:
             raise ValueError(problem)
         return endpoint
@@ -319,6 +370,35 @@ class Fault(_Model):
     severity: float | None = Field(None, ge=-1e9, le=1e9)
 
 
+class Upset(_Model):
+    """One bit of the state of a task in one string is turned: what a particle does to a memory without protection."""
+
+    string: int = Field(ge=0, le=2)
+    at_s: float = Field(ge=0.0, le=1e6)
+    task: Name
+    field: Name
+    bit: int = Field(0, ge=0, le=65535)
+
+
+class Strings(_Model):
+    """A flight computer flown in two or three, and voted (hil.strings)."""
+
+    of: Name
+    where: Annotated[list[str], Field(min_length=2, max_length=3)]
+    check_ticks: Ticks = 10
+    restore_ticks: Ticks = 100
+    rejoin_votes: Ticks = 10
+    upset: list[Upset] = []
+
+    @field_validator("where")
+    @classmethod
+    def _places(cls, where: list[str]) -> list[str]:
+        for place in where:
+            if place != "here" and not _GROUP.match(place):
+                raise ValueError(f'"{place}" is not "here" or a place as in `where` of a node')
+        return where
+
+
 class BenchFile(_Model):
     """A whole bench file, after `extends` was followed."""
 
@@ -331,6 +411,7 @@ class BenchFile(_Model):
     fault: list[Fault] = []
     outcome: dict[Name, Condition] = {}
     remote: dict[Name, Remote] = {}
+    strings: Strings | None = None
 
 
 class ScheduleFile(_Model):

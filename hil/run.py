@@ -8,13 +8,14 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from flightsw.errors import FlightswError, LogError
 from hil.bench import Bench, Flight
+from hil.link.told import compare_in_process, link_facts, to_compare
 from hil.metadata import exactness, hashes, software
 from hil.recording import data_file
 from hil.verdict import Verdict
@@ -157,6 +158,7 @@ class _Run:
             flight.run(self.of.until_s if self.of else None, progress)
             verdict = flight.verdict()
             wall = time.perf_counter() - self.clock
+            links = link_facts(flight)
             flight.close()
         except BaseException as exc:
             if flight is not None:
@@ -170,12 +172,26 @@ class _Run:
             raise
         events = _events(self.dir / LOG) if self.keep_log else []
         self._told_in_real_time(flight)
+        if links:
+            verdict = self._told_of_links(flight, links, verdict)
         flown_s = flight.t_s - (self.of.start_s if self.of else 0.0)
         self.end(verdict.outcome, flown_s, met=verdict.met, criteria=[asdict(c) for c in verdict.criteria],
                  summary=verdict.summary, events=events)
         self.content |= {"wall_s": wall, "x_realtime": flown_s / max(wall, 1e-9)}
         self.write()
         return verdict
+
+
+    def _told_of_links(self, flight: Flight, links: list[dict[str, Any]], verdict: Verdict) -> Verdict:
+        """Facts about the links, and whether boards did what they do in process: if not, the run has not met what was expected."""
+        boards = to_compare(flight) if self.keep_log else []
+        comparison = compare_in_process(self.bench, self.seed, self.dir / LOG, boards, self._in_process) if boards else None
+        self.content["links"] = {"groups": links, "comparison": comparison}
+        return verdict if comparison is None or comparison["identical"] else replace(verdict, met=False)
+
+    def _in_process(self, bench: Bench, log: Path) -> None:
+        with bench.start(self.seed, log, self.of.prepare if self.of else None) as flight:
+            flight.run(self.of.until_s if self.of else None)
 
 
 def run_bench(bench: Bench, seed: int | None = None, out_root: Path | str = "runs",

@@ -103,7 +103,9 @@ def test_options_of_the_command_page_are_those_of_the_program() -> None:
     for name, section in sections.items():
         command = cli.get_command(context, name)
         assert command is not None
-        parts = [command] if not isinstance(command, click.Group) else list(command.commands.values())
+        parts = [command]
+        if isinstance(command, click.Group):
+            parts = [part for n in command.list_commands(context) if (part := command.get_command(context, n)) is not None]
         options = set().union(*(known(c, context) for c in parts)) - {"-h", "--help"}
         told = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", section))
         missing = options - told - {"--log"}  # the default of --no-log
@@ -138,7 +140,8 @@ def test_the_bench_page_has_every_key() -> None:
     from hil import config
 
     page = (ROOT / "docs" / "bench-files.md").read_text("utf-8")
-    for model in (config.BenchSection, config.RealTimeSection, config.Stop, config.Plugin, config.Node, config.Task, config.Link, config.Disperse,
+    for model in (config.BenchSection, config.RealTimeSection, config.Stop, config.Strings, config.Upset, config.Plugin, config.Node,
+                  config.Task, config.Link, config.Disperse,
                   config.Fault, config.At, config.Criterion, config.Condition, config.Remote, config.Recording,
                   config.RecordedField, config.RecordedPosition, config.RecordedRows):
         keys = [f.alias or name for name, f in model.model_fields.items()]

@@ -355,7 +355,7 @@ def test_a_shortened_checksum_lets_through_what_arithmetic_says(folder: Path, bi
     assert close(stream["uncovered_accepted"], stream["uncovered"] * 2.0**-bits)
     if bits == 4:  # noise that looks like frames
         rates = fp.garbage_rates(fp.probabilities(fp.FRAME_LIKE))
-        noise = fp.run(program, "garbage", 5, 60_000_000, *fp.shape_words(fp.FRAME_LIKE))
+        noise = fp.run(program, "garbage", 5, 100_000_000, *fp.shape_words(fp.FRAME_LIKE))
         passed = noise["good"] + noise["crc"] + noise["reserved"]
         assert close(passed, rates["passed"] * noise["bytes"])
         assert close(noise["good"], rates["accepted"] * 2.0**-bits * noise["bytes"])

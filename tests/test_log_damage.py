@@ -149,6 +149,20 @@ def test_a_metadata_record_whose_checksum_has_lost_its_name_is_not_believed(whol
     assert repair(log, tmp_path / "mended.mcap") is False
 
 
+@pytest.mark.parametrize("what", ["summary", "data"])
+def test_a_checksum_of_zero_is_damage(whole: Path, tmp_path: Path, what: str) -> None:
+    """MCAP lets a writer leave it out; ours never does."""
+    data = bytearray(whole.read_bytes())
+    start = int.from_bytes(data[-28:-20], "little")
+    at = len(data) - 12 if what == "summary" else start - 4
+    assert data[start - 13] == mf.DATA_END
+    data[at : at + 4] = bytes(4)
+    path = tmp_path / "zero.mcap"
+    path.write_bytes(data)
+    log = Log.open(path)
+    assert not log.complete and not log.lost and any(what in p for p in log.problems)
+
+
 def test_parts_of_another_log_are_refused_and_missing_ones_named(whole: Path, tmp_path: Path) -> None:
     """The record "log" lists the others with their checksums: a sound one of another run is not taken for ours."""
     other, path = tmp_path / "other.mcap", tmp_path / "mixed.mcap"

@@ -245,12 +245,12 @@ def test_real_time_and_a_file_that_may_not_grow(server: FaultServer, simulated: 
 def test_real_time_run_by_the_command_with_a_failing_log(server: FaultServer) -> None:
     sets = ["bench.real_time.speed=1000", "bench.real_time.noise_s=0"]
     calm = server.fly(options=["--real-time"], sets=sets)
-    assert calm.code == 0 and calm.run["outcome"] == "done" and calm.run["real_time"]["ticks"] == 300
+    assert calm.code == 0 and calm.run["outcome"] == "done" and calm.run["real_time"]["ticks"] == 200
     outcome = server.fly(Plan(FAIL, errno.ENOSPC, calm.calls - 5, 0), options=["--real-time"], sets=sets)
-    assert outcome.code == 2 and outcome.run["outcome"] == "error" and outcome.run["sim_s"] == 0.3  # flown to its end all the same
+    assert outcome.code == 2 and outcome.run["outcome"] == "error" and outcome.run["sim_s"] == 0.2  # flown to its end all the same
     sentence, = outcome.stderr.splitlines()
     assert "cannot be written: No space left on device" in sentence and "messages are not in it" in sentence
-    assert outcome.run["error"] in sentence and outcome.run["real_time"]["ticks"] == 300
+    assert outcome.run["error"] in sentence and outcome.run["real_time"]["ticks"] == 200
 
 
 # ---- run.json --------------------------------------------------------------------------------------------------------------

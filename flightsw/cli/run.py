@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flightsw.cli import NOT_MET, OK, console, say, settings
+from flightsw.cli.bench_options import BoardOptions, board_options, load_bench
 
 if TYPE_CHECKING:
     from hil.bench import Bench
@@ -32,17 +33,17 @@ _EVERY_S = 3.0  # between lines of progress where there is no terminal
 @click.option("--real-time/--simulated-time", default=None, help="Against the wall clock, or as fast as it goes (default: as the bench says).")
 @click.option("--no-report", is_flag=True, help="Do not write report.html.")
 @click.option("--json", "as_json", is_flag=True, help="The verdict as JSON on stdout.")
+@board_options
 def command(bench: Path, seed: int | None, sets: tuple[str, ...], out: Path, log: bool, real_time: bool | None, no_report: bool,
-            as_json: bool) -> int:
+            as_json: bool, **boards: Any) -> int:
     """Fly one bench to its verdict.
 
     Exit code 0: what the bench expects came true; 1: it did not. The run directory holds flight.mcap, run.json and report.html.
     """
-    from hil.bench import Bench
     from hil.metadata import exactness
     from hil.run import run_bench
 
-    loaded = Bench.load(bench, sets, real_time=real_time)
+    loaded = load_bench(bench, sets, real_time, BoardOptions(**boards))
     exact = exactness(loaded)
     if exact.startswith("not exact"):
         say(f"{exact}; a replay will find differences")
@@ -83,6 +84,8 @@ def _print(bench: Bench, result: RunResult) -> None:
     verdict, run = result.verdict, result.run
     out = console()
     mark = "[green]as expected[/]" if verdict.met else f'[red]expected "{verdict.expected}"[/]'
+    if not ((run.get("links") or {}).get("comparison") or {"identical": True})["identical"]:
+        mark = '[red]but not the same as in process[/]' if verdict.outcome == verdict.expected else mark
     out.print(f"{_escape(bench.title)}: [bold]{verdict.outcome}[/], {mark}")
     width = max((len(c.name) for c in verdict.criteria), default=0)
     for c in verdict.criteria:
@@ -98,10 +101,28 @@ def _print(bench: Bench, result: RunResult) -> None:
     if run.get("real_time"):
         for line in _real_time(run):
             out.print(f"  {_escape(line)}")
+    for line in _links(run.get("links") or {}):
+        out.print(line)
     if settings().verbosity > 0:
         for event in run.get("events", []):
             out.print(f"  {event['t_s']:9.3f} s  {_escape(event['text'])}")
     out.print(f"  {_escape(str(result.run_dir))}")
+
+
+def _links(links: dict[str, Any]) -> Iterator[str]:
+    """Boards elsewhere: round trips, what went wrong on the way, and whether they did what they do in process."""
+    for g in links.get("groups", []):
+        trips, outcomes = g["round_trip_us"], {k: v for k, v in g["outcomes"].items() if v and k != "answered"}
+        times = "round trip " + ", ".join(f"{k} {trips[k] * 1e-3:.3g} ms" for k in ("p50", "p99", "max") if k in trips)
+        said = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in outcomes.items()) or "nothing lost, late or damaged"
+        over = f"{g['kind']}, {g['port']}" if g["port"] else g["kind"]
+        yield _escape(f'  boards "{g["name"]}" ({over}): {g["outcomes"]["answered"]} ticks answered; {times}; {said}')
+    c = links.get("comparison")
+    if c and c["identical"]:
+        yield _escape(f"  {', '.join(c['boards'])}: bit-identical to the same flight in process, tick by tick: {c['messages']} messages of "
+                      f"{c['topics']} topics, images at {c['keyframes']} keyframes")
+    elif c:
+        yield f"  [red]not the same as in process:[/] {_escape(c['sentence'])}"
 
 
 def _real_time(run: dict[str, Any]) -> Iterator[str]:

@@ -65,6 +65,11 @@ class _Walk:
         self._patience = 16 * self.size + (64 << 20)  # bytes that may be looked at in search of the next record
 
     @property
+    def ours(self) -> bool:
+        """Was it written by this software, which never leaves a checksum out?"""
+        return "log" in self.found.metadata or self.library.startswith("flightsw")
+
+    @property
     def ended(self) -> bool:
         """Was there a data end record?"""
         return self._data_end is not None
@@ -255,7 +260,7 @@ class _Walk:
         """Data end record: does its checksum hold, and does a sound summary follow?"""
         found = self.found
         crc = struct.unpack_from("<I", self.view, at + 9)[0]
-        if crc and zlib.crc32(self.view[:at]) != crc:
+        if (crc or self.ours) and zlib.crc32(self.view[:at]) != crc:
             found.problems.append("the checksum over the whole data section does not hold: something in it was changed")
         foot = self.size - mf.FOOTER_SIZE - len(mf.MAGIC)
         if foot < end or bytes(self.view[self.size - len(mf.MAGIC) :]) != mf.MAGIC or self.view[foot] != mf.FOOTER:
@@ -265,7 +270,7 @@ class _Walk:
         start = summary or foot
         if length != 20 or not end <= start <= foot or not (offsets == 0 or start <= offsets <= foot):
             found.problems.append("the footer of the file is damaged")
-        elif crc and zlib.crc32(self.view[start : self.size - len(mf.MAGIC) - 4]) != crc:
+        elif (crc or self.ours) and zlib.crc32(self.view[start : self.size - len(mf.MAGIC) - 4]) != crc:
             found.problems.append("the summary at the end of the file is damaged")
         else:
             found.closed = True
@@ -290,8 +295,7 @@ class _Walk:
 def _accept(walk: _Walk) -> None:
     """Keep the chunks of this run in order, merge their definitions, say what is missing."""
     found, candidates = walk.found, walk.candidates
-    ours = ("log" in found.metadata or walk.library.startswith("flightsw")
-            or any(c.topic == CHUNK_TOPIC for k in candidates for c in k.channels))
+    ours = walk.ours or any(c.topic == CHUNK_TOPIC for k in candidates for c in k.channels)
     if not ours:
         for chunk in candidates:
             chunk.own = None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flightsw.errors import LogError
-from flightsw.graph import SKIPS, Graph
+from flightsw.graph import SKIPS, UPSETS, Graph
 from flightsw.log import mcap_format as mf
 from flightsw.log.reader import Log
 from flightsw.replay.plan import Plan
@@ -69,6 +69,10 @@ def _inputs(log: Log, node: CompiledNode, plan: Plan, lenient: bool) -> Iterator
             continue
         records = log.records(name)
         yield topic.name, records.offsets, records.times()
+    upsets = f"/{node.name}/{UPSETS}"
+    if upsets in log and node.name in plan.same:
+        records = log.records(upsets)
+        yield UPSETS, records.offsets, records.times()
     skips = f"/{node.name}/{SKIPS}"
     if skips in log:
         records = log.records(skips)

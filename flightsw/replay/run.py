@@ -10,7 +10,7 @@ import numpy as np
 from flightsw._native import ffi, lib
 from flightsw.adopt import adopt
 from flightsw.errors import LogError, StepError
-from flightsw.graph import INPUTS, NEED_DRAIN, SKIPS, Graph, NodeView, Snapshot
+from flightsw.graph import INPUTS, NEED_DRAIN, RESTORES, SKIPS, UPSETS, Graph, NodeView, Snapshot
 from flightsw.log import mcap_format as mf
 from flightsw.log.compare import ROW_HEAD, Divergence, Signal, field_difference, first_row, name_difference
 from flightsw.log.reader import Log, Records, rows_of
@@ -136,7 +136,7 @@ class Run:
             self.gates.append(gate)
             self._map[node.name, INPUTS] = gate.number, 1
             inputs = [t.name for t in node.topics.values() if t.writer is None]
-            for topic in [*inputs, SKIPS]:  # the gate takes the digest of what it records
+            for topic in [*inputs, SKIPS, UPSETS]:  # the gate takes the digest of what it records
                 if f"/{node.name}/{topic}" in self.log:
                     self._map[node.name, topic] = self.log.channel(f"/{node.name}/{topic}").id, 1
 
@@ -177,6 +177,13 @@ class Run:
                 raise
             self._compare()
             self.failure = str(exc)
+
+    def _restored(self, node: str) -> set[int]:
+        """Ticks in front of which the image of a node was replaced."""
+        name = f"/{node}/{RESTORES}"
+        if name not in self.log or node not in self.plan.same:
+            return set()
+        return {int(t) // self.base_tick_ns for t in self.log.records(name).times()}
 
     def _last_frame(self) -> int:
         return 1 << 62 if self.options.until_s is None else self.end
@@ -235,6 +242,9 @@ class Run:
             if node.name not in digests or recorded is None or node.name not in self.plan.same:
                 continue
             view = self.graph.nodes[node.name]
+            if snapshot.tick in self._restored(node.name):  # its image was replaced here: so it is again
+                view.image[:] = np.frombuffer(snapshot.images[node.name], np.uint8)
+                continue
             image = as_recorded(view.image.tobytes(), node, recorded) if node.hash != recorded.hash else None
             if digests[node.name] == (view.digest() if image is None else _digest(view, image)):
                 continue

@@ -1,7 +1,8 @@
 """A board in an emulator: QEMU with the firmware of native/port/cortex_m7, joined by its UART or its Ethernet port.
 
-UART: a pseudo-terminal or a socket of the file system carries the bytes, COBS frames on it. QEMU does not model the baud rate. Ethernet: datagrams of
-the file system, each an Ethernet packet of type 88B5 with a u16 (little-endian) length and bare frames. Nothing of it leaves this computer.
+UART: a pseudo-terminal or a socket of the file system carries the bytes, COBS frames on it. QEMU does not model the baud rate. Ethernet:
+datagrams of the file system, each an Ethernet packet of type 88B5 with a u16 (little-endian) length and bare frames. Nothing of it leaves
+this computer.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hil.link.protocol import OVERHEAD, LinkError, frames_in
 from hil.link.transport import StreamTransport, Transport
+
+if TYPE_CHECKING:
+    from hil.bench import Bench
+    from hil.config import Remote
 
 PROGRAM = "qemu-system-arm"
 MACHINE = "mps2-an500"
@@ -28,6 +33,7 @@ PACKAGES = "apt: qemu-system-arm"
 _HEAD = bytes([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xB5])  # to the board, from the bench, type
 _PACKET = 1514 - 16
 _START_S = 20.0
+_NAP_S, _NAPS = 1e-4, 50
 
 
 class EthernetTransport(Transport):
@@ -39,6 +45,7 @@ class EthernetTransport(Transport):
         self.name, self._other, self._own = name, str(other), own
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(own))
+        self.sent_bytes = self.received_bytes = 0
         self.socket.setblocking(False)
 
     def send(self, message: memoryview) -> bool:
@@ -51,10 +58,11 @@ class EthernetTransport(Transport):
         self._packet(packet)
         return True
 
-    def _packet(self, frames: bytes) -> None:
+    def _packet(self, frames: bytearray) -> None:
         raw = _HEAD + len(frames).to_bytes(2, "little") + frames
         try:
             self.socket.sendto(raw + bytes(max(0, 60 - len(raw))), self._other)
+            self.sent_bytes += len(raw)
         except BlockingIOError:
             return  # lost: whoever waits for the answer asks again
         except OSError as exc:
@@ -66,7 +74,9 @@ class EthernetTransport(Transport):
         out: list[bytes] = []
         with contextlib.suppress(BlockingIOError):
             while True:
-                out += _frames_of(self.socket.recv(2048))
+                packet = self.socket.recv(2048)
+                self.received_bytes += len(packet)
+                out += _frames_of(packet)
         return out
 
     def close(self) -> None:
@@ -104,8 +114,11 @@ class Emulator:
             raise LinkError(f"there is no firmware {firmware}: build it with `flightsw board build cortex-m7`")
         self.folder = Path(tempfile.mkdtemp(prefix="fsw-"))  # short: a socket's path holds 107 characters
         f = self.folder
+        # mux: QEMU then keeps bytes that have arrived ready for the UART, which has room for one only: half the time for each. No byte has
+        # the value 256, so none is taken for a command to QEMU.
         command = [PROGRAM, "-M", MACHINE, "-S", "-kernel", str(firmware), "-display", "none", "-nodefaults",
-                   "-chardev", "pty,id=u0" if uart == "pty" else f"socket,id=u0,path={f}/u,server=on,wait=off", "-serial", "chardev:u0",
+                   "-chardev", ("pty" if uart == "pty" else f"socket,path={f}/u,server=on,wait=off") + ",id=u0,mux=on",
+                   "-serial", "chardev:u0", "-echr", "256",
                    "-qmp", f"unix:{f}/q,server=on,wait=off", "-semihosting-config", "enable=on,target=native",
                    "-netdev", f"dgram,id=n0,local.type=unix,local.path={f}/n,remote.type=unix,remote.path={f}/h",
                    "-net", "nic,netdev=n0"]
@@ -147,8 +160,8 @@ class Emulator:
         raise LinkError(f"{PROGRAM} has ended")
 
     def _pty_path(self) -> str:
-        chosen = next((str(c["filename"]) for c in self._command("query-chardev") or [] if c["label"] == "u0"), "")
-        if not chosen.startswith("pty:"):
+        chosen = next((str(c["filename"]) for c in self._command("query-chardev") or [] if c["filename"].startswith("pty:")), "")
+        if not chosen:
             raise LinkError(f"{PROGRAM} has no pseudo-terminal for its UART")
         return chosen.removeprefix("pty:")
 
@@ -162,7 +175,7 @@ class Emulator:
         """Its UART."""
         s = self._connect(self.folder / "u")
         s.setblocking(False)
-        return StreamTransport(name, s.fileno(), s.recv, s.send, s.close)
+        return StreamTransport(name, s.fileno(), lambda n: _to_end_of_frame(s, n), s.send, s.close)
 
     def ethernet(self, name: str) -> EthernetTransport:
         """Its Ethernet port."""
@@ -172,12 +185,18 @@ class Emulator:
         """Let it run."""
         self._command("cont")
 
+    def end(self) -> None:
+        """End it."""
+        self.close()
+
     def close(self) -> None:
         """End it. May be called twice."""
         with contextlib.suppress(OSError, AttributeError, LinkError, ValueError):
-            self._command("quit")
+            if self.process.poll() is None:
+                self._qmp.settimeout(0.5)  # one that is stopped does not answer
+                self._command("quit")
         try:
-            self.process.wait(1.0)
+            self.process.wait(0.5)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -185,6 +204,32 @@ class Emulator:
             self._lines.close()
             self._qmp.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _to_end_of_frame(s: socket.socket, n: int) -> bytes:
+    """What has arrived, and what arrives shortly after it up to the end of a frame: bytes come one by one, and waking for each would take the
+    processor from the emulator.
+    """
+    data = s.recv(n)
+    for _ in range(_NAPS):
+        if not data or data[-1] == 0 or len(data) >= n:
+            break
+        time.sleep(_NAP_S)
+        with contextlib.suppress(BlockingIOError):
+            data += s.recv(n - len(data))
+    return data
+
+
+def firmware_for(bench: Bench, settings: Remote | None) -> Path:
+    """The firmware that a bench names, or the one for this package, which is made when it is missing or older than its sources.
+
+    BenchUnavailable when it cannot be had.
+    """
+    if settings is not None and settings.firmware is not None:
+        return bench.path.parent / settings.firmware
+    from hil.board_build import cached
+
+    return cached()
 
 
 def cache_folder() -> Path:

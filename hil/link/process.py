@@ -20,7 +20,7 @@ import zmq
 
 from hil.endpoints import MAX_IPC_PATH
 from hil.link.protocol import LinkError
-from hil.link.transport import open_socket
+from hil.link.transport import OWN_TCP, open_socket
 
 
 @dataclass
@@ -62,7 +62,7 @@ def own_endpoint(context: zmq.Context[Any], folder: Path) -> zmq.Socket[Any]:
     """A socket that nobody else on this computer can reach where the system has such; LinkError when there is none."""
     path = f"ipc://{folder / 'link'}"
     usable = zmq.has("ipc") and len(os.fsencode(path)) <= MAX_IPC_PATH
-    return open_socket(context, path if usable else "tcp://127.0.0.1:*", bind=True)
+    return open_socket(context, path if usable else OWN_TCP, bind=True)
 
 
 def launch(start: dict[str, Any], folder: Path) -> Child:

@@ -13,11 +13,13 @@ from flightsw.errors import BenchUnavailable
 from flightsw.messages import builtin, fingerprint
 
 PROTOCOL = int(lib.FSW_LINK_PROTOCOL)
-TICK, HELLO, MANIFEST, LOAD, DATA, GET, DONE, FAILED, BYE, PING, PONG = (
-    int(getattr(lib, f"FSW_LINK_{n}")) for n in ("TICK", "HELLO", "MANIFEST", "LOAD", "DATA", "GET", "DONE", "FAILED", "BYE", "PING", "PONG"))
+TICK, HELLO, MANIFEST, LOAD, DATA, GET, DONE, FAILED, BYE, PING, PONG, SELECT = (
+    int(getattr(lib, f"FSW_LINK_{n}"))
+    for n in ("TICK", "HELLO", "MANIFEST", "LOAD", "DATA", "GET", "DONE", "FAILED", "BYE", "PING", "PONG", "SELECT"))
 OVERHEAD = int(lib.FSW_FRAME_HEADER + lib.FSW_FRAME_CRC)
 MAX_FRAME, MAX_PAYLOAD = int(lib.FSW_FRAME_MAX), int(lib.FSW_FRAME_PAYLOAD_MAX)
-MAX_TOPICS = int(lib.FSW_LINK_FIRST)  # of one board: topic indices are frame types
+FIRST, CRC = int(lib.FSW_LINK_FIRST), int(lib.FSW_FRAME_CRC)
+MAX_TOPICS = FIRST  # of one board: topic indices are frame types
 MAX_BOARDS = 250                      # of one link
 MAX_BUNDLE = 16 << 20
 _LIMITS = {"max_str_len": 4096, "max_bin_len": 4096, "max_array_len": 1024, "max_map_len": 512, "max_ext_len": 0}
@@ -25,6 +27,10 @@ _LIMITS = {"max_str_len": 4096, "max_bin_len": 4096, "max_array_len": 1024, "max
 
 class LinkError(BenchUnavailable):
     """The partner said or did something that ends the session."""
+
+
+class Unplugged(LinkError):
+    """The line to the partner is not there, or not any more; it may come back."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +46,9 @@ class Frame:
     payload: bytes
 
 
-def encode(kind: int, payload: bytes = b"", *, sequence: int = 0, tick: int = 0, dst: int = 0) -> bytes:
-    """A bare frame from the bench."""
-    h = ffi.new("fsw_frame_header_t *", {"version": lib.FSW_FRAME_VERSION, "type": kind, "dst": dst, "length": len(payload),
+def encode(kind: int, payload: bytes = b"", *, sequence: int = 0, tick: int = 0, src: int = 0, dst: int = 0) -> bytes:
+    """A bare frame. src: of the bench, its number in this session, which is the dst of each answer."""
+    h = ffi.new("fsw_frame_header_t *", {"version": lib.FSW_FRAME_VERSION, "type": kind, "src": src, "dst": dst, "length": len(payload),
                                          "sequence": sequence, "tick": tick & 0xFFFFFFFF})
     out = ffi.new("uint8_t[]", MAX_FRAME)
     n = lib.fsw_frame_encode(h, payload, out, MAX_FRAME)
@@ -58,6 +64,11 @@ def decode(frame: bytes) -> Frame | None:
     if lib.fsw_frame_decode(held, len(frame), h, payload):
         return None
     return Frame(h.type, h.src, h.dst, h.sequence, h.tick, h.t_ns, bytes(ffi.buffer(payload[0], h.length)))
+
+
+def crc(data: bytes) -> int:
+    """CRC-32C of a frame's bytes."""
+    return int(lib.fsw_crc32c(0, data, len(data)))
 
 
 def frames_in(message: memoryview) -> Iterator[memoryview]:

@@ -10,7 +10,9 @@ import contextlib
 import secrets
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import zmq
 
@@ -20,31 +22,39 @@ from flightsw.graph import Graph
 from flightsw.messages import builtin
 from flightsw.schedule import CompiledNode
 from flightsw.tasks import builtin_tasks
-from hil.endpoints import endpoint_problem
 from hil.link import protocol
 from hil.link.group import Expected, Group
-from hil.link.process import Child, launch, own_endpoint, private_folder
+from hil.link.process import launch, own_endpoint, private_folder
 from hil.link.protocol import LinkError
+from hil.link.selection import is_linked_only, sent
 from hil.link.transport import Transport, ZmqTransport, open_socket
 
 if TYPE_CHECKING:
     from hil.bench import Flight
     from hil.config import Remote
+    from hil.link.curve import Curve
     from hil.plan import NodePlan
 
 LIMIT_S = 10.0  # wall time that a tick may take
 
 
+class Started(Protocol):
+    """A process that the bench started."""
+
+    def end(self) -> None:
+        """Let it end, or end it."""
+
+
 class Far:
     """A group and what has to be let go of with it. child: its process, when the bench started one."""
 
-    def __init__(self, group: Group, transport: Transport, child: Child | None, context: zmq.Context[Any] | None) -> None:
+    def __init__(self, group: Group, transport: Transport, child: Started | None, context: zmq.Context[Any] | None) -> None:
         self.group, self.child = group, child
         self.transport = transport
         self.close = weakref.finalize(self, _release, transport, context, child)
 
 
-def _release(transport: Transport, context: zmq.Context[Any] | None, child: Child | None) -> None:
+def _release(transport: Transport, context: zmq.Context[Any] | None, child: Started | None) -> None:
     """Say goodbye and let go of everything. Holds no part of the flight, so that one that is forgotten is let go of too."""
     with contextlib.suppress(LinkError):
         transport.send(memoryview(protocol.encode(protocol.BYE)))
@@ -78,7 +88,7 @@ class Groups:
         """Send the inputs of a tick. BenchUnavailable when a group is not there."""
         self._fetched = -1
         for g in self.groups:
-            self._guard(g, lambda g=g: g.send_tick(tick))
+            self._guard(g, partial(g.send_tick, tick))
 
     def end(self, tick: int, node: int) -> None:
         """Publish what a board wrote, in its order. BenchUnavailable when its group does not answer in time."""
@@ -161,31 +171,71 @@ def _open(flight: Flight, kind: str, name: str, rows: Sequence[int]) -> Far:
     try:
         if kind == "zmq":
             return _open_zmq(flight, name, rows, settings)
+        if kind == "serial":
+            from hil.link.serial_group import open_serial
+
+            group, line = open_serial(flight, name, rows, settings, _sent(flight, rows, _expected(settings)))
+            return Far(group, line, None, None)
+        if kind == "emulator":
+            return _open_emulator(flight, name, rows, settings)
         raise LinkError(f"no transport of kind {kind}")
     except LinkError as exc:
         raise BenchUnavailable(f'boards "{name}": {exc}') from None
 
 
+def _curve(flight: Flight, settings: Remote) -> Curve | None:
+    if settings.key is None or settings.peer is None:
+        return None
+    from hil.link.curve import read_curve
+
+    folder = flight.bench.path.parent
+    return read_curve(folder / settings.key, [folder / settings.peer])
+
+
+def _expected(settings: Remote | None) -> Expected:
+    if settings is None:
+        return Expected(LIMIT_S)
+    return Expected(settings.limit_s, settings.retry_s, settings.pacing, settings.on_loss, settings.hold_ticks)
+
+
+def _sent(flight: Flight, rows: Sequence[int], expected: Expected) -> Expected:
+    plans = [flight.bench.plans[i] for i in rows]
+    return replace(expected, sent={p.name: sent(flight.bench, p) for p in plans if is_linked_only(flight.bench, p)})
+
+
+def _open_emulator(flight: Flight, name: str, rows: Sequence[int], settings: Remote | None) -> Far:
+    from hil.link.emulator import Emulator, firmware_for
+
+    emulator = Emulator(firmware_for(flight.bench, settings))
+    try:
+        roles = frozenset(flight.bench.plans[i].role or "boards" for i in rows)
+        expected = replace(_sent(flight, rows, _expected(settings)), roles=roles, started=True)
+        transport = emulator.uart(name) if settings is not None and settings.port == "uart" else emulator.ethernet(name)
+        emulator.go()
+    except BaseException:
+        emulator.close()
+        raise
+    return Far(Group(name, rows, flight.graph, expected, emulator.alive), transport, emulator, None)
+
+
 def _open_zmq(flight: Flight, name: str, rows: Sequence[int], settings: Remote | None) -> Far:
-    limit_s = settings.limit_s if settings is not None else LIMIT_S
+    expected = _expected(settings)
     endpoint = settings.endpoint if settings is not None else None
     context: zmq.Context[Any] = zmq.Context()
     try:
         if endpoint is not None:
-            problem = endpoint_problem(endpoint)
-            if problem:
-                raise LinkError(problem)
-            transport = ZmqTransport(open_socket(context, endpoint, bind=False), name)
-            return Far(Group(name, rows, flight.graph, Expected(limit_s)), transport, None, context)
+            assert settings is not None
+            transport = ZmqTransport(open_socket(context, endpoint, bind=False, curve=_curve(flight, settings)), name)
+            return Far(Group(name, rows, flight.graph, expected), transport, None, context)
         folder = private_folder()
         socket = own_endpoint(context, folder)
         token = secrets.token_hex(16)
         section = flight.bench.config.bench
         tasks = [str((flight.bench.path.parent / t).resolve()) for t in section.tasks]
         child = launch({"endpoint": socket.get_string(zmq.LAST_ENDPOINT), "token": token, "name": name, "tasks": tasks}, folder)
-        group = Group(name, rows, flight.graph, Expected(limit_s, token=token), child.alive)
+        group = Group(name, rows, flight.graph, replace(expected, token=token), child.alive)
         return Far(group, ZmqTransport(socket, name), child, context)
-    except LinkError:
+    except (LinkError, ConfigError):
         context.term()
         raise
 
@@ -193,12 +243,12 @@ def _open_zmq(flight: Flight, name: str, rows: Sequence[int], settings: Remote |
 def _cannot(plan: NodePlan, node: CompiledNode, kind: str) -> str | None:
     """Why a node cannot run there, or None."""
     for task in node.tasks:
-        if task.type.python is not None and kind != "zmq":
+        if task.type.python is not None and kind not in ("zmq", "serial"):
             return f'task "{task.spec.name}" is a Python task: it cannot run on such a board'
-        if task.type.python is None and builtin_tasks().get(task.type.name) is not task.type:
+        if kind == "zmq" and task.type.python is None and builtin_tasks().get(task.type.name) is not task.type:
             return f'task "{task.spec.name}" is of a plug-in library: it cannot run in another process yet'
     foreign = [t.type.name for t in node.topics.values() if t.type.name not in builtin()]
-    if foreign:
+    if foreign and kind == "zmq":  # a board of one's own may know it; one that does not have the task refuses
         return f"{foreign[0]} is a message of your own: boards in other processes know those of the package only"
     if len(node.topics) > protocol.MAX_TOPICS:
         return f"it has {len(node.topics)} topics, at most {protocol.MAX_TOPICS} can be sent"

@@ -18,24 +18,26 @@ from flightsw._native import digest, ffi, lib
 from flightsw.messages import MessageType, builtin, dtype_of
 from flightsw.tasks import TaskType, bind_python, builtin_tasks, keep_failure, take_failure, unbind_python
 from hil.link import protocol
-from hil.link.protocol import LinkError
 from hil.link.transport import Transport
 
 RUNNING, SAFE = int(lib.FSW_SESSION_RUNNING), int(lib.FSW_SESSION_SAFE)
-SILENCE_MS = 100      # of the link, after which outputs are safe
+SILENCE_MS = 80       # of the link, after which outputs are safe: within 100 ms, what this computer needs to wake up included
 _BUNDLE, _MEMORY, _BUFFER = protocol.MAX_BUNDLE // 4, protocol.MAX_BUNDLE, 1 << 20
 _HEAD, _TASK, _TOPIC = (dtype_of(ffi.typeof(f"fsw_blob_{n}_t")) for n in ("head", "task", "topic"))
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a board says it is. token: what a bench that started this process knows; a random one by default."""
+    """Who a board says it is. token: what a bench that started this process knows; a random one by default, made anew in each power cycle.
+    key: 32 bytes that a bench must know to drive a LIVE board (hil.link.live).
+    """
 
     name: str = "boards"
     role: str = "boards"
     serial: str = ""
     live: bool = False
     token: str = field(default_factory=lambda: secrets.token_hex(16))
+    key: bytes = field(default=b"", repr=False)
 
 
 class Outputs:
@@ -70,6 +72,8 @@ class BoardSession:
         c.messages = int(protocol.messages_fingerprint(), 16)
         c.sources = int(ffi.string(lib.fsw_source_fingerprint()).decode(), 16)
         c.live = who.live
+        key = ffi.new("uint8_t[]", who.key) if who.key else ffi.NULL
+        c.key = key
         descs = ffi.new("fsw_task_desc_t *[]", [t.desc for t in self.tasks.values()])
         c.tasks, c.n_tasks = ffi.cast("const fsw_task_desc_t *const *", descs), len(self.tasks)
         areas = [ffi.new("uint64_t[]", n // 8) for n in (_BUNDLE, _MEMORY, _BUFFER, _BUFFER, _BUFFER)]
@@ -81,7 +85,7 @@ class BoardSession:
         c.context = self._handle
         if self.outputs is not None:
             c.outputs, c.safe = lib.fsw_py_board_outputs, lib.fsw_py_board_safe
-        self._keep = (texts, descs, areas, entries)
+        self._keep = (key, texts, descs, areas, entries)
 
     @property
     def running(self) -> bool:
@@ -96,12 +100,18 @@ class BoardSession:
             problem = self._loaded()
             if problem:
                 self.c.state = lib.FSW_SESSION_GREETED
-                return memoryview(protocol.encode(protocol.FAILED, problem.encode()[: protocol.MAX_PAYLOAD]))
+                return self._failed(problem)
         failure = take_failure()
         if failure is not None:
+            if self.outputs is not None:
+                self.outputs.safe()
+                self.c.state = SAFE
             text = f"a Python task failed: {type(failure).__name__}: {failure}"
-            return memoryview(protocol.encode(protocol.FAILED, text.encode()[: protocol.MAX_PAYLOAD]))
+            return self._failed(text)
         return memoryview(ffi.buffer(self.c.config.reply, n)) if n else None
+
+    def _failed(self, text: str) -> memoryview:
+        return memoryview(protocol.encode(protocol.FAILED, text.encode()[: protocol.MAX_PAYLOAD], dst=self.c.pending_src))
 
     def silent(self, silent_ms: float) -> bool:
         """To be called with the time since the last frame: makes outputs safe after SILENCE_MS. True when it did just now."""
@@ -153,29 +163,34 @@ def fsw_py_board_safe(context: Any) -> None:
     ffi.from_handle(context).outputs.safe()
 
 
+def _until_silent(heard: float) -> float:
+    """Seconds to wait for a frame: no longer than the link may be silent."""
+    return min(0.02, max(0.0, heard + (SILENCE_MS + 1) * 1e-3 - time.monotonic()))
+
+
 def serve(transport: Transport, session: BoardSession, keep_on: Callable[[], bool] = lambda: True,
           say: Callable[[str], None] = lambda text: None) -> None:
     """Answer a bench until it says goodbye, the link breaks (LinkError), or `keep_on` says no. Outputs are safe afterwards."""
-    heard, greeted, told = time.monotonic(), False, False
+    heard, greeted, told, over = time.monotonic(), False, False, False
     try:
         while keep_on():
-            frames = transport.receive(0.02)
-            now = time.monotonic()
-            if not frames:
-                if session.outputs is not None:  # boards without any may be kept waiting: a bench that is looked into, or forked
-                    session.silent((now - heard) * 1e3)
-                continue
-            heard = now
-            for frame in frames:
+            for frame in transport.receive(_until_silent(heard) if session.outputs is not None and session.running else 0.02):
+                damaged = session.c.bad_frames
                 answer = session.take(frame)
                 if answer is not None:
                     transport.send(answer)
+                if session.c.bad_frames == damaged:  # noise keeps no link alive
+                    heard = time.monotonic()
+                    over |= frame[1] == protocol.BYE
+            if session.outputs is not None:  # boards without any may be kept waiting: a bench that is looked into, or forked
+                session.silent((time.monotonic() - heard) * 1e3)
             greeted |= bool(session.c.state)
             if session.running and not told:
                 told = True
                 say(f"serving {session.c.bench.n_nodes} boards")
-            if greeted and session.c.state == lib.FSW_SESSION_IDLE:
+            if over and greeted:
                 return
+            over = False
     finally:
         if session.outputs is not None:
             session.outputs.safe()

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import select
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
 from flightsw._native import ffi, lib
+from hil.endpoints import endpoint_problem
 from hil.link.protocol import MAX_FRAME, LinkError, frames_in
+
+if TYPE_CHECKING:
+    from hil.link.curve import Curve
 
 MAX_PART = 65536
 HIGH_WATER = 256      # messages
+OWN_TCP = "tcp://127.0.0.1:*"  # a port that the system chooses
 
 
 class Transport(ABC):
@@ -26,6 +31,7 @@ class Transport(ABC):
 
     name = ""
     lossless = True
+    waits = True     # may `send` wait for a moment until the link takes something? False where a bench is paced freely
 
     @abstractmethod
     def send(self, message: memoryview) -> bool:
@@ -45,33 +51,55 @@ class ZmqTransport(Transport):
 
     def __init__(self, socket: zmq.Socket[Any], name: str) -> None:
         self.socket, self.name = socket, name
+        self._limit_ms = -2   # RCVTIMEO as it is set: a blocking receive costs a third of a poll and a receive
 
     def send(self, message: memoryview) -> bool:
         """As above; waits for at most the socket's SNDTIMEO while nobody is there or the partner's queue is full."""
+        send, flags = self.socket.send, 0 if self.waits else zmq.NOBLOCK
+        last: memoryview | None = None
         try:
-            self.socket.send_multipart(list(frames_in(message)), copy=True)
-        except zmq.Again:
+            for frame in frames_in(message):
+                if last is not None:
+                    send(last, flags | zmq.SNDMORE)
+                last = frame
+            if last is not None:
+                send(last, flags)
+        except zmq.Again:  # of the first part: a message that was begun is taken whole
             return False
         return True
 
     def receive(self, timeout_s: float) -> Sequence[bytes]:
-        if not self.socket.poll(max(0, round(timeout_s * 1e3))):
+        limit_ms = max(0, round(timeout_s * 1e3))
+        socket = self.socket
+        if limit_ms != self._limit_ms:
+            socket.setsockopt(zmq.RCVTIMEO, limit_ms)
+            self._limit_ms = limit_ms
+        try:
+            parts = [socket.recv()]
+            while socket.getsockopt(zmq.RCVMORE):
+                parts.append(socket.recv())
+        except zmq.Again:
             return ()
-        return self.socket.recv_multipart(zmq.NOBLOCK, copy=True)
+        return parts
 
     def close(self) -> None:
         self.socket.close()
 
 
-def open_socket(context: zmq.Context[Any], endpoint: str, bind: bool) -> zmq.Socket[Any]:
-    """One end of a link, every resource bounded. No heartbeats: a partner on this computer that ends closes its socket.
+def open_socket(context: zmq.Context[Any], endpoint: str, bind: bool, curve: Curve | None = None) -> zmq.Socket[Any]:
+    """One end of a link, every resource bounded. Heartbeats only with keys: a partner on this computer that ends closes its socket.
 
-    LinkError when the endpoint cannot be used.
+    curve: keys; needed for an endpoint that is not on this computer. LinkError when the endpoint cannot be used.
     """
+    problem = endpoint_problem(endpoint, curve is not None) if endpoint != OWN_TCP else None
+    if problem:
+        raise LinkError(problem)
     socket: zmq.Socket[Any] = context.socket(zmq.PAIR)
     for option, value in ((zmq.MAXMSGSIZE, MAX_PART), (zmq.SNDHWM, HIGH_WATER), (zmq.RCVHWM, HIGH_WATER), (zmq.LINGER, 0),
                           (zmq.IMMEDIATE, 1), (zmq.HANDSHAKE_IVL, 2000), (zmq.SNDTIMEO, 50)):
         socket.setsockopt(option, value)
+    if curve is not None:
+        curve.protect(socket, bind)
     if endpoint.startswith("tcp://["):
         socket.setsockopt(zmq.IPV6, 1)
     try:
@@ -120,34 +148,51 @@ class Encoder:
 class StreamTransport(Transport):
     """A byte stream with a file descriptor: a serial line, a pseudo-terminal, a socket.
 
-    read, write: as of a non-blocking file; `read` returns b"" when the other end has gone. Both may raise OSError.
+    read, write: as of a non-blocking file; `read` returns b"" when the other end has gone. Both may raise OSError. Where `waits`
+    is False, what the
+    line does not take at once follows before the next message.
     """
 
     lossless = False
     write_limit_s = 2.0
 
-    def __init__(self, name: str, fd: int, read: Any, write: Any, close: Any) -> None:
+    def __init__(self, name: str, fd: int, read: Callable[[int], bytes], write: Callable[[bytes], int], close: Callable[[], object]) -> None:
         self.name, self.fd = name, fd
-        self._read, self._write, self._close = read, write, close
+        self._read, self._write = read, write
+        self._close: Callable[[], object] | None = close
+        self._rest = b""
         self.decoder, self._encoder = Decoder(), Encoder()
         self.sent_bytes = self.received_bytes = 0
+        self._readable, self._writable = select.poll(), select.poll()
+        self._readable.register(fd, select.POLLIN)
+        self._writable.register(fd, select.POLLOUT)
 
     def send(self, message: memoryview) -> bool:
-        data = self._encoder.encode(message)
-        at = 0
-        while at < len(data):
+        if self._rest and not self._flush():
+            return False
+        self._rest = self._encoder.encode(message)
+        self._flush()
+        return True
+
+    def _flush(self) -> bool:
+        """Write what is to be written; False when some of it is left."""
+        while self._rest:
             try:
-                at += self._write(data[at:])
+                n = self._write(self._rest)
             except BlockingIOError:
-                if not select.select([], [self.fd], [], self.write_limit_s)[1]:
+                if not self.waits:
+                    return False
+                if not self._writable.poll(self.write_limit_s * 1e3):
                     raise LinkError("takes no bytes any more") from None
+                continue
             except OSError as exc:
                 raise LinkError(f"has gone: {exc.strerror or exc}") from None
-        self.sent_bytes += len(data)
+            self.sent_bytes += n
+            self._rest = self._rest[n:]
         return True
 
     def receive(self, timeout_s: float) -> Sequence[bytes]:
-        if not select.select([self.fd], [], [], timeout_s)[0]:
+        if not self._readable.poll(timeout_s * 1e3):  # what hangs up is readable, too
             return ()
         try:
             data = self._read(65536)

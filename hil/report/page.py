@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from flightsw.errors import LogError
-from hil.report import facts, sections, sections_engines, sections_realtime, sections_recorded, sections_reference
+from hil.report import facts, sections, sections_engines, sections_link, sections_realtime, sections_recorded, sections_reference
 from hil.report.sections import Context, Section, number
 from hil.report.signals import Array, Signals
 from hil.story import EVENTS_TYPE, events
@@ -91,7 +91,8 @@ def _render(log: Any, run: Mapping[str, Any]) -> str:
         else:
             made.append(section)
     clock = sections_realtime.real_time(ctx)  # few benches run against the clock: its absence is not worth a word
-    made += [clock] if clock is not None else []
+    elsewhere = sections_link.links(ctx)
+    made += [s for s in (clock, elsewhere) if s is not None]
     made += [s for s in (sections_recorded.annotated(ctx), *sections_recorded.estimates(ctx), sections_reference.beside(ctx),
                          sections_recorded.recorded(ctx)) if s is not None]  # few benches are fed from recordings: likewise
     made.append(facts.facts(ctx))

@@ -174,6 +174,20 @@ void fsw_bench_publish(fsw_node_t *node, uint32_t topic) {
   publish_topic(node, topic, ((const fsw_image_head_t *)(const void *)node->image)->tick);
 }
 
+void fsw_bench_record(fsw_node_t *node, uint32_t topic, int64_t written) {
+  const fsw_topic_rt_t *rt = &node->topics[topic];
+  fsw_topic_head_t *head = (fsw_topic_head_t *)(void *)(node->image + rt->offset);
+  head->tick = written;
+  head->seq++;
+  if (rt->channel != FSW_UNBOUND && node->recorder && (rt->every == 1 || head->seq % rt->every == 1))
+    (void)record_topic(node, rt, head->seq, written, head + 1);
+}
+
+void fsw_bench_send(fsw_node_t *node, uint32_t topic) {
+  const fsw_topic_rt_t *rt = &node->topics[topic];
+  if (rt->n_routes) send_topic(node, rt, node->image + rt->offset + sizeof(fsw_topic_head_t), node->bench->tick);
+}
+
 /* A message at the end of its links: through the whole gate with a recorder, which comes down to the lines below without one. */
 static inline void arrive(const fsw_bench_t *b, const fsw_route_t *route, int64_t tick) {
   const uint8_t *payload = ring_slot(route, tick - (int64_t)route->latency);
@@ -206,6 +220,10 @@ static void deliver_feed(fsw_bench_t *b, int64_t tick) {
       uint64_t mask;
       __builtin_memcpy(&mask, payload, sizeof mask);
       fsw_node_skip(node, mask);
+    } else if (f->topics[f->next] == FSW_UPSET_TOPIC) {
+      uint32_t word[2];
+      __builtin_memcpy(word, payload, sizeof word);
+      (void)fsw_node_upset(node, word[0], word[1]);
     } else {
       fsw_node_input(node, f->topics[f->next], payload);
     }

@@ -118,7 +118,7 @@ static inline void begin(fsw_cobs_decoder_t *d, uint8_t state)
     d->left = 0;
 }
 
-/* Takes bytes of the current block, at most n: up to its end or to a zero. bytes[0] is not zero. Returns how many were used, at least 1. */
+/* Takes bytes of the current block, at most n: up to its end or a zero. bytes[0] is not zero. Returns how many, at least 1. */
 static inline size_t copy(fsw_cobs_decoder_t *d, const uint8_t *bytes, size_t n)
 {
     if (d->fill >= FSW_FRAME_MAX) {

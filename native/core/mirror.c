@@ -59,6 +59,13 @@ size_t fsw_mirror_pack(fsw_mirror_t *m, int64_t tick, uint8_t *out, size_t capac
   return used;
 }
 
+static int32_t complete(fsw_mirror_t *m) {
+  m->last = m->answering;
+  m->answering = -1;
+  m->answered++;
+  return FSW_MIRROR_COMPLETE;
+}
+
 static int32_t answer_begins(fsw_mirror_t *m, const fsw_frame_header_t *h) {
   int64_t tick = m->asked + (int64_t)(int32_t)(h->tick - (uint32_t)m->asked);
   m->n_pending = 0;
@@ -67,15 +74,14 @@ static int32_t answer_begins(fsw_mirror_t *m, const fsw_frame_header_t *h) {
     m->wrong_tick++;
     return FSW_MIRROR_BROKEN;
   }
-  if (tick < m->asked) {
+  if (tick <= m->last || (tick < m->asked && !m->free_pacing)) {
     m->stale++;
     return FSW_MIRROR_DROPPED;
   }
   m->answering = tick;
   m->count = h->sequence;
   m->got = 0;
-  m->answered += m->count == 0;
-  return m->count == 0 ? FSW_MIRROR_COMPLETE : FSW_MIRROR_MORE;
+  return m->count == 0 ? complete(m) : FSW_MIRROR_MORE;
 }
 
 static int32_t topic_arrives(fsw_mirror_t *m, const fsw_frame_header_t *h, const uint8_t *payload) {
@@ -88,7 +94,7 @@ static int32_t topic_arrives(fsw_mirror_t *m, const fsw_frame_header_t *h, const
   if (h->type >= node->n_topics || node->topics[h->type].size != h->length) return FSW_MIRROR_BROKEN;
   fsw_topic_head_t *head = head_of(node, h->type);
   uint16_t id = (uint16_t)((h->src - 1u) << 8 | h->type);
-  int32_t ahead = (int32_t)(h->sequence - head->seq);
+  int32_t ahead = (int32_t)(h->sequence + m->neutral - head->seq);
   for (uint32_t i = 0; i < m->n_pending; i++)
     if (m->pending[i] == id) ahead = 0;
   if (ahead < 1) {
@@ -104,9 +110,7 @@ static int32_t topic_arrives(fsw_mirror_t *m, const fsw_frame_header_t *h, const
   if (BIG_ENDIAN_HOST) fsw_node_swap(node, node->topics[h->type].offset + (uint32_t)sizeof *head, (uint8_t *)(head + 1), h->length);
   m->pending[m->n_pending++] = id;
   if (++m->got < m->count) return FSW_MIRROR_MORE;
-  m->answering = -1;
-  m->answered++;
-  return FSW_MIRROR_COMPLETE;
+  return complete(m);
 }
 
 int32_t fsw_mirror_take(fsw_mirror_t *m, const uint8_t *frame, size_t n) {
@@ -114,6 +118,10 @@ int32_t fsw_mirror_take(fsw_mirror_t *m, const uint8_t *frame, size_t n) {
   const uint8_t *payload;
   if (fsw_frame_decode(frame, n, &h, &payload) != 0) {
     m->corrupt++;
+    return FSW_MIRROR_DROPPED;
+  }
+  if (h.dst != (uint8_t)m->src) { /* of an earlier session: a line or a driver may have kept it */
+    m->stale++;
     return FSW_MIRROR_DROPPED;
   }
   if (h.type == FSW_LINK_TICK) return answer_begins(m, &h);
@@ -128,4 +136,33 @@ int32_t fsw_mirror_publish(fsw_mirror_t *m, uint32_t k) {
     n++;
   }
   return n;
+}
+
+void fsw_mirror_note(fsw_mirror_t *m) {
+  for (uint32_t i = 0; i < m->n_pending; i++) {
+    uint32_t k = 0;
+    fsw_bench_record(node_of(m, m->pending[i] >> 8), m->pending[i] & 0xffu, m->last);
+    while (k < m->n_fresh && m->fresh[k] != m->pending[i]) k++;
+    if (k < m->n_fresh) m->superseded++;
+    else if (k < FSW_MIRROR_PENDING) m->fresh[m->n_fresh++] = m->pending[i];
+  }
+  m->n_pending = 0;
+}
+
+void fsw_mirror_send_fresh(fsw_mirror_t *m) {
+  for (uint32_t i = 0; i < m->n_fresh; i++) fsw_bench_send(node_of(m, m->fresh[i] >> 8), m->fresh[i] & 0xffu);
+  m->n_fresh = 0;
+}
+
+void fsw_mirror_neutral(fsw_mirror_t *m, const uint8_t *const *writes) {
+  m->neutral++;
+  for (uint32_t k = 0; k < m->n_nodes; k++) {
+    fsw_node_t *node = node_of(m, k);
+    for (uint32_t t = 0; t < node->n_topics; t++) {
+      if (!writes[k][t]) continue;
+      __builtin_memset(head_of(node, t) + 1, 0, node->topics[t].size);
+      fsw_bench_record(node, t, m->bench->tick);
+      fsw_bench_send(node, t);
+    }
+  }
 }

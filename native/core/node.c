@@ -215,7 +215,7 @@ int32_t fsw_node_load(fsw_node_t *node, void *memory, size_t size, const void *b
     .n_topics = h->n_topics, .n_runs = h->n_runs, .base_tick_ns = h->base_tick_ns, .blob_hash = h->hash,
     .starts = (const void *)(bytes + h->off_starts), .entries = (const void *)(bytes + h->off_entries),
     .runs = (const void *)(bytes + h->off_runs), .due_tick = -1,
-    .gate_channel = FSW_UNBOUND, .skip_channel = FSW_UNBOUND, .gate = {.first_tick = -1}};
+    .gate_channel = FSW_UNBOUND, .skip_channel = FSW_UNBOUND, .upset_channel = FSW_UNBOUND, .gate = {.first_tick = -1}};
   __builtin_memcpy(node->image, bytes + h->off_image, h->image_size);
   ((fsw_image_head_t *)(void *)node->image)->blob_hash = h->hash;
   at += up8(h->image_size);
@@ -286,6 +286,18 @@ void fsw_node_skip(fsw_node_t *node, uint64_t mask) {
   uint8_t *p = fsw_record(node->recorder, node->skip_channel, head->skips, head->tick * node->base_tick_ns, &skip, sizeof skip);
   if (p && BIG_ENDIAN_HOST) swap_bytes(p, 8);
   if (p && node->gate_channel != FSW_UNBOUND) note_input(node, FSW_SKIP_TOPIC, head->skips, head->tick, p, sizeof skip);
+}
+
+int32_t fsw_node_upset(fsw_node_t *node, uint32_t offset, uint32_t mask) {
+  if (offset < sizeof(fsw_image_head_t) || offset >= node->image_size || mask > 255u) return FSW_E_RANGE;
+  int64_t tick = ((const fsw_image_head_t *)(const void *)node->image)->tick;
+  node->image[offset] ^= (uint8_t)mask;
+  if (node->upset_channel == FSW_UNBOUND || !node->recorder) return FSW_OK;
+  fsw_upset_t upset = {offset, mask};
+  uint8_t *p = fsw_record(node->recorder, node->upset_channel, (uint32_t)tick, tick * node->base_tick_ns, &upset, sizeof upset);
+  if (p && BIG_ENDIAN_HOST) (void)swap_array(p, 4, 2);
+  if (p && node->gate_channel != FSW_UNBOUND) note_input(node, FSW_UPSET_TOPIC, (uint32_t)tick, tick, p, sizeof upset);
+  return FSW_OK;
 }
 
 void fsw_node_input(fsw_node_t *node, uint32_t topic, const void *payload) {

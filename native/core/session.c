@@ -1,5 +1,6 @@
 #include "flightsw/session.h"
 
+#include "flightsw/blake2s.h"
 #include "flightsw/digest.h"
 #include "flightsw/exact.h"
 #include "flightsw/pack.h"
@@ -52,6 +53,7 @@ static size_t failed(fsw_session_t *s, const char *why) {
 /* ---- greeting ----------------------------------------------------------------------------------------------------- */
 
 static void go_safe(fsw_session_t *s) {
+  s->driven = 0;
   if (s->config.safe) s->config.safe(s->config.context);
 }
 
@@ -72,7 +74,7 @@ static size_t manifest(fsw_session_t *s) {
   uint8_t out[FSW_FRAME_PAYLOAD_MAX];
   fsw_pack_t p = {.at = out, .left = sizeof out};
   const fsw_session_config_t *c = &s->config;
-  fsw_pack_map(&p, 9);
+  fsw_pack_map(&p, 12);
   fsw_pack_text(&p, "protocol");
   fsw_pack_number(&p, FSW_LINK_PROTOCOL);
   fsw_pack_text(&p, "name");
@@ -91,15 +93,69 @@ static size_t manifest(fsw_session_t *s) {
   fsw_pack_text(&p, c->token);
   fsw_pack_text(&p, "capacity");
   fsw_pack_number(&p, c->bundle_capacity);
+  fsw_pack_text(&p, "session");
+  fsw_pack_number(&p, s->session);
+  fsw_pack_text(&p, "greeting");
+  fsw_pack_number(&p, s->greetings);
+  fsw_pack_text(&p, "armed");
+  fsw_pack_number(&p, s->armed);
   if (p.full) return failed(s, "the board's manifest does not fit into a frame");
   return answer(s, FSW_LINK_MANIFEST, 0, 0, out, (uint32_t)(sizeof out - p.left));
 }
 
+static uint8_t *put_bytes(uint8_t *at, const void *bytes, size_t n) {
+  __builtin_memcpy(at, bytes, n);
+  return at + n;
+}
+
+/* The tag that whoever knows the key sends back in this greeting: over the power cycle, the board, the session and the manifest it answers. */
+static int32_t expected_proof(const fsw_session_t *s, uint64_t session, uint8_t *tag) {
+  static const char purpose[] = "flightsw live 1";
+  const fsw_session_config_t *c = &s->config;
+  uint8_t text[sizeof purpose + 2u * FSW_SESSION_TEXT + 16u], *at = put_bytes(text, purpose, sizeof purpose);
+  uint32_t token = length_of(c->token), serial = length_of(c->serial);
+  if (!c->key || token == 0 || token >= FSW_SESSION_TEXT || serial >= FSW_SESSION_TEXT) return -1;
+  at = put_bytes(at, c->token, token + 1u);
+  at = put_bytes(at, c->serial, serial + 1u);
+  put64(at, session);
+  put64(at + 8, s->greetings);
+  return fsw_blake2s(c->key, FSW_BLAKE2S_KEY, text, (size_t)(at + 16 - text), tag, FSW_SESSION_PROOF);
+}
+
+static int32_t from_hex(const char *text, uint8_t *out, uint32_t n) {
+  if (length_of(text) != 2u * n) return -1;
+  for (uint32_t i = 0; i < 2u * n; i++) {
+    char c = text[i];
+    uint32_t v = c >= '0' && c <= '9' ? (uint32_t)(c - '0') : c >= 'a' && c <= 'f' ? (uint32_t)(c - 'a') + 10u : 16u;
+    if (v > 15u) return -1;
+    out[i / 2u] = (uint8_t)(i % 2u ? out[i / 2u] | v : v << 4);
+  }
+  return 0;
+}
+
+/* Arms a LIVE board when the bench has proved that it knows the key. A greeting that came twice, because its answer was lost, is good twice. */
+static const char *arm(fsw_session_t *s, const char *text, uint64_t session, int32_t again) {
+  uint8_t given[FSW_SESSION_PROOF], wanted[FSW_SESSION_PROOF];
+  if (!s->config.live) return "this board is SIM: it has nothing to arm";
+  if (!s->config.key) return "this board has no key: it cannot be armed";
+  if (from_hex(text, given, FSW_SESSION_PROOF) != 0) return "a proof that cannot be read";
+  if (!again || !fsw_same_secret(given, s->proof, FSW_SESSION_PROOF)) {
+    if (expected_proof(s, session, wanted) != 0) return "this board's token or serial number is of no use";
+    if (!fsw_same_secret(given, wanted, FSW_SESSION_PROOF)) return "the proof is wrong: another key, another power cycle, or one that was used before";
+    __builtin_memcpy(s->proof, given, FSW_SESSION_PROOF);
+  }
+  s->armed = 1;
+  return NULL;
+}
+
 static size_t hello(fsw_session_t *s, const uint8_t *payload, uint32_t size) {
   char text[64], mine[17];
-  uint64_t number = 0;
+  uint64_t number = 0, session = 0;
+  if (fsw_pack_find(payload, size, "probe", text, sizeof text, &number) == 2 && number) return manifest(s); /* who is there? no session begins */
+  int32_t again = s->armed && s->state == FSW_SESSION_GREETED;
   if (s->state == FSW_SESSION_RUNNING) go_safe(s);
   s->state = FSW_SESSION_IDLE;
+  s->armed = 0;
   s->bench.tick = 0;
   if (fsw_pack_find(payload, size, "protocol", text, sizeof text, &number) != 2) return failed(s, "the bench's manifest cannot be read");
   if (number != FSW_LINK_PROTOCOL) return failed(s, "the bench speaks another version of the link protocol");
@@ -109,6 +165,13 @@ static size_t hello(fsw_session_t *s, const uint8_t *payload, uint32_t size) {
   if (fsw_pack_find(payload, size, "mode", text, sizeof text, &number) != 1 || !same_text(text, s->config.live ? "LIVE" : "SIM"))
     return failed(s, s->config.live ? "this board is LIVE, the bench asks for a simulated one" : "this board is SIM, the bench asks for another");
   s->free_pacing = fsw_pack_find(payload, size, "pacing", text, sizeof text, &number) == 1 && same_text(text, "free");
+  if (fsw_pack_find(payload, size, "session", text, sizeof text, &session) != 2) session = 0;
+  if (fsw_pack_find(payload, size, "proof", text, sizeof text, &number) == 1) {
+    const char *why = arm(s, text, session, again && session == s->session);
+    if (why) return failed(s, why);
+  }
+  s->session = session;
+  s->greetings++;
   s->state = FSW_SESSION_GREETED;
   return manifest(s);
 }
@@ -117,9 +180,11 @@ static size_t hello(fsw_session_t *s, const uint8_t *payload, uint32_t size) {
 
 static size_t load(fsw_session_t *s, const uint8_t *payload, uint32_t size) {
   if (s->state == FSW_SESSION_IDLE || s->state == FSW_SESSION_SAFE) return failed(s, "nobody has said HELLO");
+  if (s->config.live && !s->armed) return failed(s, "this board is LIVE, and the bench has not proved that it may drive it");
   if (size != LOAD_PAYLOAD) return failed(s, "a LOAD of another length");
   uint32_t bytes = get32(payload);
   if (bytes == 0 || bytes > s->config.bundle_capacity) return failed(s, "the bundle is larger than this board's memory for it");
+  if (s->state == FSW_SESSION_RUNNING) go_safe(s);
   s->expected = bytes;
   s->received = 0;
   s->bundle_hash = get64(payload + 8);
@@ -146,6 +211,7 @@ static size_t start(fsw_session_t *s) {
   s->recorder = (fsw_recorder_t){.buffer = s->config.records, .index = s->config.entries, .capacity = s->config.records_capacity,
                                  .index_capacity = s->config.n_entries};
   fsw_bench_set_recorder(&s->bench, &s->recorder);
+  go_safe(s);
   s->pending_tick = -1;
   s->state = FSW_SESSION_RUNNING;
   put64(mark, s->bundle_hash);
@@ -167,13 +233,31 @@ static size_t data(fsw_session_t *s, uint32_t offset, const uint8_t *payload, ui
   return s->received == s->expected ? start(s) : answer(s, FSW_LINK_DONE, s->received, 0, NULL, 0);
 }
 
+static const char *not_running(const fsw_session_t *s) {
+  return s->state == FSW_SESSION_SAFE ? "the link was silent for too long, outputs are safe until the next HELLO" : "no bundle is loaded";
+}
+
 static size_t get(fsw_session_t *s, uint32_t offset) {
-  if (s->state != FSW_SESSION_RUNNING) return failed(s, "no bundle is loaded");
+  if (s->state != FSW_SESSION_RUNNING) return failed(s, not_running(s));
   if (offset >= s->expected) return failed(s, "an offset past the end of the bundle");
   if (offset == 0 && fsw_bundle_save(&s->bench, s->config.bundle, s->expected) != FSW_OK)
     return failed(s, "the bundle has no room for images: load one with start images");
   uint32_t size = s->expected - offset < FSW_FRAME_PAYLOAD_MAX ? s->expected - offset : FSW_FRAME_PAYLOAD_MAX;
   return answer(s, FSW_LINK_DATA, offset, s->bench.tick, s->config.bundle + offset, size);
+}
+
+/* ---- what is sent ------------------------------------------------------------------------------------------------- */
+
+static size_t choose(fsw_session_t *s, const fsw_frame_header_t *h, const uint8_t *mask) {
+  if (s->state != FSW_SESSION_RUNNING) return failed(s, not_running(s));
+  if (h->dst == 0 || h->dst > s->bench.n_nodes) return failed(s, "a choice of topics for a board that there is not");
+  fsw_node_t *node = &s->bench.nodes[h->dst - 1u];
+  for (uint32_t t = 0; t < node->n_topics; t++) {
+    int wanted = t / 8u < h->length && (mask[t / 8u] >> (t % 8u) & 1);
+    node->topics[t].channel = wanted ? (uint16_t)((h->dst - 1u) << 8 | t) : (uint16_t)FSW_UNBOUND;
+  }
+  fsw_bench_set_recorder(&s->bench, &s->recorder);
+  return answer(s, FSW_LINK_DONE, h->sequence, s->bench.tick, NULL, 0);
 }
 
 /* ---- ticks -------------------------------------------------------------------------------------------------------- */
@@ -269,8 +353,10 @@ static size_t run(fsw_session_t *s, int64_t tick) {
   if (why) return failed(s, why);
   enter_inputs(s);
   if (rc == FSW_OK) rc = fsw_bench_run(&s->bench, tick + 1);
+  if (rc != FSW_OK) go_safe(s);
   if (rc != FSW_OK) return rc == FSW_NEED_DRAIN ? failed(s, "what is written in a tick does not fit into this board's memory") : task_failed(s);
   s->ticks++;
+  s->driven = 1;
   if (s->config.outputs) s->config.outputs(s->config.context, &s->bench);
   return written(s, tick);
 }
@@ -291,7 +377,7 @@ static size_t complete(fsw_session_t *s) {
 }
 
 static size_t tick_begins(fsw_session_t *s, const fsw_frame_header_t *h) {
-  if (s->state != FSW_SESSION_RUNNING) return failed(s, s->state == FSW_SESSION_SAFE ? "the link was silent: say HELLO again" : "no bundle is loaded");
+  if (s->state != FSW_SESSION_RUNNING) return failed(s, not_running(s));
   if (s->pending_tick >= 0) s->incomplete++;
   s->pending_tick = whole_tick(s, h->tick);
   s->pending_count = h->sequence;
@@ -338,18 +424,21 @@ size_t fsw_session_take(fsw_session_t *s, const uint8_t *frame, size_t n) {
     case FSW_LINK_LOAD: return load(s, payload, h.length);
     case FSW_LINK_DATA: return data(s, h.sequence, payload, h.length);
     case FSW_LINK_GET: return get(s, h.sequence);
+    case FSW_LINK_SELECT: return choose(s, &h, payload);
     case FSW_LINK_PING: return answer(s, FSW_LINK_PONG, h.sequence, s->bench.tick, payload, h.length);
     case FSW_LINK_BYE:
       if (s->state == FSW_SESSION_RUNNING) go_safe(s);
       s->state = FSW_SESSION_IDLE;
+      s->armed = 0;
       return 0;
     default: return failed(s, "a message of a type that this board does not know");
   }
 }
 
 int32_t fsw_session_silent(fsw_session_t *s, uint32_t silent_ms, uint32_t limit_ms) {
-  if (s->state != FSW_SESSION_RUNNING || silent_ms <= limit_ms) return 0;
+  if (s->state != FSW_SESSION_RUNNING || !s->driven || silent_ms <= limit_ms) return 0;
   s->state = FSW_SESSION_SAFE;
+  s->armed = 0;
   s->silences++;
   go_safe(s);
   return 1;

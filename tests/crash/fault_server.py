@@ -118,7 +118,10 @@ class FaultServer:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(orders) + "\n")
         self._process.stdin.flush()
-        told: list[dict[str, Any]] = json.loads(self._process.stdout.readline())
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the server has ended: what it said stands on stderr")
+        told: list[dict[str, Any]] = json.loads(line)
         return told
 
     def __enter__(self) -> FaultServer:

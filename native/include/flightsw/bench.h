@@ -100,6 +100,11 @@ void fsw_bench_flush_gates(fsw_bench_t *bench);
 
 /* Count a topic of a node as written in the present tick: record it and send it down its links. */
 void fsw_bench_publish(fsw_node_t *node, uint32_t topic);
+
+/* The same in two parts, for what a node wrote in an earlier tick of its own, on a link without lockstep: count and record it with that
+ * tick, as often as it happens; then send the topic as it stands down its links, at most once in a tick of the bench. */
+void fsw_bench_record(fsw_node_t *node, uint32_t topic, int64_t written);
+void fsw_bench_send(fsw_node_t *node, uint32_t topic);
 /* cffi: end */
 
 #endif

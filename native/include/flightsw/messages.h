@@ -353,6 +353,25 @@ typedef struct { /* a decision about the tick of its time stamp: topic "_skips" 
   uint64_t mask;       /* bit k: task k of the schedule table does not run */
 } fsw_skip_t;
 
+typedef struct { /* one byte of an image was turned, to see what follows: topic "_upsets" of a node in a log */
+  uint32_t offset;     /* in the image, behind its head */
+  uint32_t mask;       /* bits that were turned */
+} fsw_upset_t;
+
+typedef struct { /* the image of a node was replaced in front of this tick; a keyframe of the tick holds the new one: topic "_restores" */
+  int64_t tick;        /* tick of the snapshot that it was made from */
+  uint32_t source;     /* node that was copied, in the order of the bench */
+  uint32_t inputs;     /* inputs since then that were fed to it */
+} fsw_restore_t;
+
+typedef struct { /* a vote of redundant strings on one message; bit k: string k */
+  int64_t t_ns;
+  uint32_t present;    /* strings whose message arrived in this tick */
+  uint32_t disagree;   /* of them, those that differ from the majority */
+  uint32_t out;        /* strings that do not count at present */
+  uint32_t no_majority; /* 1: nothing was published */
+} fsw_vote_t;
+
 typedef struct { /* a tick that began when it should have been over: topic "late" of node "host" in the log of a real-time run */
   int64_t tick;
   int64_t late_ns;     /* ns, from its scheduled to its actual release */

@@ -30,6 +30,9 @@ typedef struct {
   int64_t answering;           /* tick of the answer that arrives; -1: none */
   uint32_t count;              /* frames of it */
   uint32_t got;
+  uint32_t free_pacing;        /* 1: the answer to any TICK after the last one answered will do; 0: to the last one packed */
+  uint32_t pad0;
+  int64_t last;                /* tick of the last complete answer; -1: none */
   uint32_t n_pending;          /* topics that are not published yet: board index << 8 | topic, in their order */
   uint32_t corrupt;
   uint32_t lost;
@@ -39,7 +42,12 @@ typedef struct {
   uint32_t wrong_tick;
   uint32_t late;
   uint32_t answered;
+  uint32_t superseded;         /* messages that a fresher one of the same topic replaced before the bench could take them */
+  uint32_t n_fresh;
+  uint32_t neutral;            /* times that zeros were published in the boards' place: their own counts lag by so many */
+  uint32_t pad1;
   uint16_t pending[FSW_MIRROR_PENDING];
+  uint16_t fresh[FSW_MIRROR_PENDING]; /* free pacing: topics to be sent in the present tick */
 } fsw_mirror_t;
 
 /* Bytes that a TICK of these nodes takes at most, all frames together. */
@@ -51,8 +59,17 @@ size_t fsw_mirror_pack(fsw_mirror_t *m, int64_t tick, uint8_t *out, size_t capac
 /* Take one bare frame from the board. FSW_MIRROR_*. */
 int32_t fsw_mirror_take(fsw_mirror_t *m, const uint8_t *frame, size_t n);
 
-/* Publish what board k wrote, in its order, in the present tick of the bench. Returns how many messages. */
+/* Lockstep: publish what board k wrote, in its order, in the present tick of the bench. Returns how many messages. */
 int32_t fsw_mirror_publish(fsw_mirror_t *m, uint32_t k);
+
+/* Free pacing: note a complete answer, which may be of an earlier tick of the board. All its messages are recorded, with that tick; ... */
+void fsw_mirror_note(fsw_mirror_t *m);
+/* ... and when all that has arrived is noted, the freshest message of each topic goes down its links with the present tick. */
+void fsw_mirror_send_fresh(fsw_mirror_t *m);
+
+/* Publish zeros in every topic that the boards write, with the present tick: what a link that fell silent delivers where its policy is
+ * `neutral`. writes: per board, one byte per topic, 1 where the board writes it. */
+void fsw_mirror_neutral(fsw_mirror_t *m, const uint8_t *const *writes);
 /* cffi: end */
 
 #endif

@@ -17,6 +17,7 @@
 #define FSW_BLOB_MAGIC 1112036166
 #define FSW_BLOB_VERSION 1
 #define FSW_UNBOUND 65535
+#define FSW_UPSET_TOPIC 65532 /* stands for its "_upsets", see fsw_upset_t */
 #define FSW_GATE_TOPIC 65533 /* stands for a node's "_inputs", see fsw_gate_t */
 #define FSW_SKIP_TOPIC 65534 /* stands for its "_skips", see fsw_skip_t */
 
@@ -172,7 +173,8 @@ typedef struct fsw_node {
   fsw_watch_t *watch;       /* NULL: nobody watches */
   uint16_t gate_channel;    /* log channel of "_inputs", FSW_UNBOUND: not logged */
   uint16_t skip_channel;    /* log channel of "_skips" */
-  uint32_t pad1;
+  uint16_t upset_channel;   /* log channel of "_upsets" */
+  uint16_t pad1;
   fsw_gate_t gate;          /* digests of the present 64 ticks; first_tick -1: nothing entered yet */
 } fsw_node_t;
 
@@ -193,6 +195,10 @@ void fsw_node_input(fsw_node_t *node, uint32_t topic, const void *payload);
 
 /* The same gate for a decision: the tasks in `mask` (bit by index) do not run in the tick that comes next. */
 void fsw_node_skip(fsw_node_t *node, uint64_t mask);
+
+/* The same gate for an upset: turn bits of one byte of the image behind its head, in front of the tick that comes next, as a particle might.
+ * FSW_OK or FSW_E_RANGE. */
+int32_t fsw_node_upset(fsw_node_t *node, uint32_t offset, uint32_t mask);
 
 /* Run the tasks of one tick. FSW_OK or FSW_E_STEP (image head names code and task; the node does not run on). */
 int32_t fsw_node_step(fsw_node_t *node);

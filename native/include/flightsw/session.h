@@ -11,6 +11,9 @@
  *     TICK      tick, sequence n: n topic frames follow, what   TICK      the same tick, sequence m: m topic frames follow, what the
  *               entered the boards at the start of this tick              boards wrote in it, in that order
  *     GET       sequence: offset                                DATA      tick: of the state; payload: bytes of the bundle of this moment
+ *     SELECT    dst: board; payload: bit mask of the topics that    DONE      the same sequence
+ *               it sends from now on, topic 0 in the lowest bit of
+ *               the first byte. Without one: all that it writes
  *     PING      payload: any                                    PONG      payload: the same
  *     BYE       end of the session                              none
  *                                                               FAILED    payload: why, a sentence. In place of any other answer
@@ -22,6 +25,12 @@
  *
  * Where TICKs come in lockstep, a board that is asked for another tick than its next refuses. Where the bench said `pacing` = "free" in
  * its manifest, ticks that it left out are run without inputs first.
+ *
+ * HELLO may carry `probe` = 1: it is answered with the manifest and changes nothing, whoever is served meanwhile. A `session` in HELLO comes back in
+ * the manifest, and the src of a question comes back as the dst of its answer: so a bench tells what was kept on the way from an earlier session.
+ * A LIVE board loads nothing before a second HELLO of the same session has brought the `proof`: 32 hexadecimal digits, the BLAKE2s tag (blake2s.h, 16
+ * bytes) with the board's key over "flightsw live 1", token and serial number of the manifest, each closed with a zero byte, and session and `greeting` of
+ * that manifest, u64 each.
  *
  * Nothing here waits, allocates or knows a clock. Bytes from the link are untrusted. */
 #ifndef FLIGHTSW_SESSION_H
@@ -43,11 +52,14 @@
 #define FSW_LINK_BYE 247
 #define FSW_LINK_PING 246
 #define FSW_LINK_PONG 245
+#define FSW_LINK_SELECT 244
 
 #define FSW_SESSION_IDLE 0     /* nobody has said HELLO */
 #define FSW_SESSION_GREETED 1
 #define FSW_SESSION_LOADING 2
 #define FSW_SESSION_RUNNING 3
+#define FSW_SESSION_TEXT 64    /* room for a serial number or a token, its closing zero included */
+#define FSW_SESSION_PROOF 16   /* bytes of a proof */
 #define FSW_SESSION_SAFE 4     /* the link fell silent: outputs are safe until the next HELLO */
 
 typedef struct { /* who this board is, and its memory; all of it stays with the caller */
@@ -75,6 +87,7 @@ typedef struct { /* who this board is, and its memory; all of it stays with the 
   void *context;                /* handed to the two below; either may be NULL */
   void (*outputs)(void *context, const fsw_bench_t *bench); /* a tick is complete: drive the outputs */
   void (*safe)(void *context);  /* outputs to their safe state, now */
+  const uint8_t *key;           /* FSW_BLAKE2S_KEY bytes that a bench must know to drive a LIVE board; NULL: nobody may */
 } fsw_session_config_t;
 
 typedef struct {
@@ -93,7 +106,12 @@ typedef struct {
   size_t reply_used;
   int64_t reply_tick;           /* of the TICK that `reply` answers; -1: it answers something else */
   uint32_t pending_src;         /* of the bench, to answer to */
+  uint32_t armed;               /* a LIVE board: 1 once the bench has proved that it knows the key */
+  uint32_t driven;              /* 1: outputs have been driven since they were safe */
   uint32_t pad0;
+  uint64_t session;             /* of the bench, from its HELLO */
+  uint64_t greetings;           /* manifests sent in this power cycle */
+  uint8_t proof[FSW_SESSION_PROOF]; /* the last one accepted */
   /* counters: they describe the link and are not part of any state that is compared */
   uint32_t ticks;
   uint32_t repeated;            /* TICKs that came again */
@@ -111,8 +129,8 @@ void fsw_session_init(fsw_session_t *s, const fsw_session_config_t *config);
  * length field long; 0 when there is nothing to say (yet). */
 size_t fsw_session_take(fsw_session_t *s, const uint8_t *frame, size_t n);
 
-/* To be called now and then with the time since the last frame arrived. When it exceeds limit_ms in a running session: outputs go safe, and
- * nothing is run before the next HELLO. 1 when that happened just now. */
+/* To be called now and then with the time since the last frame arrived. When it exceeds limit_ms in a session that has driven its outputs: they go
+ * safe, and nothing is run before the next HELLO. 1 when that happened just now. */
 int32_t fsw_session_silent(fsw_session_t *s, uint32_t silent_ms, uint32_t limit_ms);
 /* cffi: end */
 

@@ -8,6 +8,7 @@
 #define SYST_CVR REG(0xE000E018u)
 #define NVIC_ENABLE REG(0xE000E100u)
 #define CYCLES_PER_MS 25000u
+#define MS_PER_INTERRUPT 5u          /* each wakes the processor, and in an emulator its timers */
 
 #define UART_DATA REG(0x40004000u)
 #define UART_STATE REG(0x40004004u)  /* 1: transmitter full, 2: receiver full */
@@ -32,29 +33,35 @@
 
 #define RING 32768u
 
-static volatile uint8_t ring[RING];
+static uint8_t ring[RING];
 static volatile uint32_t ring_in, ring_out, ring_lost, milliseconds;
+static volatile uint32_t uart_wakes, ether_wakes; /* something is worth to be looked at */
 
 void fsw_m7_systick(void);
 void fsw_m7_uart_rx(void);
 void fsw_m7_ethernet(void);
 
-void fsw_m7_systick(void) { milliseconds = milliseconds + 1u; }
+void fsw_m7_systick(void) { milliseconds = milliseconds + MS_PER_INTERRUPT; }
 
+/* One byte an interrupt: this UART has no FIFO. Acknowledged first and then read: the other way round loses a wake-up. The program is told
+ * only of a byte that can end a frame, so that it sleeps through all others: an emulator pays dearly for each access to a device. */
 void fsw_m7_uart_rx(void) {
-  UART_INT = 2u; /* acknowledge first, then drain: the other way round loses a wake-up */
-  while (UART_STATE & 2u) {
-    uint8_t byte = (uint8_t)UART_DATA;
-    if (ring_in - ring_out >= RING) {
-      ring_lost = ring_lost + 1u;
-      continue;
-    }
-    ring[ring_in % RING] = byte;
-    ring_in = ring_in + 1u;
+  UART_INT = 2u;
+  uint8_t byte = (uint8_t)UART_DATA;
+  uint32_t in = ring_in;
+  if (in - ring_out >= RING) {
+    ring_lost = ring_lost + 1u;
+  } else {
+    ring[in % RING] = byte;
+    ring_in = in + 1u;
   }
+  if (byte == 0 || in - ring_out >= RING / 2u) uart_wakes = 1u;
 }
 
-void fsw_m7_ethernet(void) { ETHER(INT_EN) = 0; } /* masked until m7_idle looks again */
+void fsw_m7_ethernet(void) { /* masked until the frames have been taken */
+  ETHER(INT_EN) = 0;
+  ether_wakes = 1u;
+}
 
 static void mac_write(uint32_t index, uint32_t value) {
   ETHER(MAC_VALUE) = value;
@@ -63,7 +70,7 @@ static void mac_write(uint32_t index, uint32_t value) {
 }
 
 void m7_devices_init(void) {
-  SYST_RVR = CYCLES_PER_MS - 1u;
+  SYST_RVR = MS_PER_INTERRUPT * CYCLES_PER_MS - 1u;
   SYST_CVR = 0;
   SYST_CSR = 7u;                     /* processor clock, interrupt, on */
   UART_BAUD = 16u;
@@ -85,12 +92,11 @@ uint32_t m7_cycles(void) { return SYST_CVR; }
 uint32_t m7_uart_lost(void) { return ring_lost; }
 
 size_t m7_uart_read(uint8_t *to, size_t n) {
-  size_t k = 0;
-  while (k < n && ring_out != ring_in) {
-    to[k++] = ring[ring_out % RING];
-    ring_out = ring_out + 1u;
-  }
-  return k;
+  uint32_t out = ring_out, waiting = ring_in - out;
+  if (n > waiting) n = waiting;
+  for (size_t k = 0; k < n; k++) to[k] = ring[(out + k) % RING];
+  ring_out = out + (uint32_t)n;
+  return n;
 }
 
 void m7_uart_write(const uint8_t *bytes, size_t n) {
@@ -100,10 +106,15 @@ void m7_uart_write(const uint8_t *bytes, size_t n) {
   }
 }
 
-static uint32_t frames_waiting(void) { return ETHER(RX_INF) >> 16 & 255u; }
-
 size_t m7_ether_read(uint32_t *to) {
-  if (frames_waiting() == 0) return 0;
+  if (!ether_wakes) return 0;
+  if ((ETHER(RX_INF) >> 16 & 255u) == 0) { /* all taken: listen again, and look once more for what came meanwhile */
+    ether_wakes = 0;
+    ETHER(INT_STS) = ~0u;
+    ETHER(INT_EN) = RSFL;
+    if ((ETHER(RX_INF) >> 16 & 255u) == 0) return 0;
+    ether_wakes = 1u;
+  }
   uint32_t n = ETHER(RX_STATUS) >> 16 & 0x3fffu, words = (n + 3u) / 4u; /* with its 4 bytes of checksum */
   for (uint32_t i = 0; i < words; i++) {
     uint32_t word = ETHER(RX_DATA);
@@ -119,9 +130,8 @@ void m7_ether_write(const uint32_t *bytes, size_t n) {
 }
 
 void m7_idle(void) {
-  ETHER(INT_STS) = ~0u;
-  ETHER(INT_EN) = RSFL;
   __asm volatile("cpsid i" ::: "memory"); /* what arrives from here on wakes the wait, and is served after it */
-  if (ring_in == ring_out && frames_waiting() == 0) __asm volatile("wfi" ::: "memory");
+  if (!uart_wakes && !ether_wakes) __asm volatile("wfi" ::: "memory");
+  uart_wakes = 0;
   __asm volatile("cpsie i\n isb" ::: "memory");
 }

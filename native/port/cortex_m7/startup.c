@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 extern uint32_t fsw_ld_stack[], fsw_ld_data_from[], fsw_ld_data[], fsw_ld_data_end[], fsw_ld_bss[], fsw_ld_bss_end[];
-int main(void);
+int main(int argc, char **argv);
 void fsw_m7_write(const char *text);
 void fsw_m7_reset(void);
 void fsw_m7_start(void);
@@ -23,7 +23,7 @@ void fsw_m7_start(void) {
   uint32_t *from = fsw_ld_data_from;
   for (uint32_t *to = fsw_ld_data; to < fsw_ld_data_end;) *to++ = *from++;
   for (uint32_t *to = fsw_ld_bss; to < fsw_ld_bss_end;) *to++ = 0;
-  uint32_t block[2] = {0x20026u, (uint32_t)main()};
+  uint32_t block[2] = {0x20026u, (uint32_t)main(0, NULL)};
   (void)semihost(0x20, block); /* exit with main's status */
   for (;;) {}
 }
