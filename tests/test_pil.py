@@ -95,6 +95,7 @@ def test_touchdown_over_the_uart(firmware, tmp_path):
     run = result.run["links"]
     assert run["comparison"]["identical"], run["comparison"]["sentence"]
     assert {"nav", "imu_voted", "control"} <= set(run["groups"][0]["not_sent"]["fcc"])
+    assert run["groups"][0]["received_bytes"] < 300 * 250 + 3 * 45_000  # all topics are 450 bytes a tick; and the images, thrice
     log = Log.open(result.log_path)
     assert "/fcc/nav" not in log and "/fcc/guidance" in log
     assert log.complete
