@@ -622,6 +622,8 @@ class Flight:
                                  self.bench.base_tick_ns, real_time=rate)
         if rate:
             self._writer.reserve(round(rate * self.bench.duration_s))
+        for group in self._remote.groups if self._remote is not None else ():
+            group.make_room = self._writer.drain
         self.graph.attach_recorder(self._writer.recorder, self._writer.channel_map)
         self._keyframe()
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from hil.link.protocol import TICK, LinkError
+from hil.link.protocol import CRC, FIRST, TICK, LinkError, crc, frames_in
 from hil.link.serial_port import Pty
 from hil.link.session import BoardSession, serve
 from hil.link.transport import Transport
@@ -51,6 +51,67 @@ class Pulled(Transport):
         self.line.close()
 
 
+class Losing(Transport):
+    """A line on which frames are lost, once each: those of these ticks, on the way to the board and on the way back."""
+
+    lossless = False
+
+    def __init__(self, line, there, back):
+        self.line, self.there, self.back = line, set(there), set(back)
+        self._write, self._encoder = line._write, line._encoder
+
+    def send(self, message):
+        """Loses the last frame of an answer, and damages the others."""
+        tick = int.from_bytes(message[12:16], "little") if message[1] == TICK else -1
+        if tick not in self.back:
+            return self.line.send(message)
+        self.back.discard(tick)
+        frames = [bytearray(f) for f in frames_in(message)]
+        for frame in frames[1:-1]:
+            frame[-1] ^= 0x10
+        return self.line.send(memoryview(b"".join(frames[:-1])))
+
+    def receive(self, timeout_s):
+        out = []
+        for frame in self.line.receive(timeout_s):
+            tick = int.from_bytes(frame[12:16], "little")
+            if tick in self.there and frame[1] < FIRST:
+                self.there.discard(tick)
+            else:
+                out.append(frame)
+        return out
+
+    def close(self):
+        self.line.close()
+
+
+class Foreign(Transport):
+    """A line that brings, before each answer, one to another session with other content."""
+
+    lossless = False
+
+    def __init__(self, line):
+        self.line, self._write, self._encoder = line, line._write, line._encoder
+
+    def send(self, message):
+        out = bytearray()
+        for frame in frames_in(message):
+            other = bytearray(frame)
+            other[3] = other[3] % 255 + 1
+            if frame[1] < FIRST:
+                other[-5] ^= 0x01
+            other[-CRC:] = crc(bytes(other[:-CRC])).to_bytes(CRC, "little")
+            out += other
+        self.line.send(memoryview(bytes(out)))
+        return self.line.send(message)
+
+    def receive(self, timeout_s):
+        return self.line.receive(timeout_s)
+
+    def close(self):
+        self.line.close()
+
+
 class Keeping(Transport):
     """A line that keeps what went over it, and brings it again before the first answer after it was plugged in."""
 
@@ -80,13 +141,16 @@ class Keeping(Transport):
 class Board:
     """`path` leads to the board while it is plugged in. pulls: what ends each time that it is plugged in, see Pulled.
 
-    kept: the line brings what the board said earlier. again: False: pulled out for good.
-    session: made anew after each pull where `power` says so: a board without a battery forgets all.
+    session: made anew after each pull where `power` says so: a board without a battery forgets all. kept: the line brings what the board said
+    earlier. foreign: each answer comes to somebody else first. lost: ticks of which frames are lost on the way there, and on the way back.
+    again: False: pulled out for good.
     """
 
-    def __init__(self, path, session: Callable[[], BoardSession] = BoardSession, pulls=(), power="kept", kept=False, again=True):
+    def __init__(self, path, session: Callable[[], BoardSession] = BoardSession, pulls=(), power="kept", kept=False, again=True, lost=None,
+                 foreign=False):
         self.path, self.make, self.pulls, self.power, self.again = path, session, list(pulls), power, again
-        self.kept = bytearray() if kept else None
+        self.foreign = foreign
+        self.kept, self.lost = bytearray() if kept else None, lost
         self.session = session()
         self.plugged = 0
         self.stop = threading.Event()
@@ -108,6 +172,10 @@ class Board:
             line = pty.transport()
             if self.kept is not None:
                 line = Keeping(line, self.kept)
+            if self.foreign:
+                line = Foreign(line)
+            if self.lost is not None:
+                line = Losing(line, *self.lost)
             if self.pulls:
                 line = Pulled(line, *self.pulls.pop(0))
             try:

@@ -289,19 +289,28 @@ class Cable(threading.Thread):
         self.ends = [Pty(), Pty()]
         for name, pty in zip(("port", "board"), self.ends, strict=True):
             (folder / name).symlink_to(pty.path)
-        self.cut = threading.Event()
+        self.cut, self.noise = threading.Event(), threading.Event()
 
     def run(self):
         import select
 
         fds = [p._master for p in self.ends]
         while not self.cut.is_set():
+            if self.noise.is_set():
+                self._make_noise(fds[1])
+                continue
             for fd in select.select(fds, [], [], 0.02)[0]:
                 with contextlib.suppress(BlockingIOError):
                     data = os.read(fd, 4096)
                     while data and not self.cut.is_set():
                         with contextlib.suppress(BlockingIOError):
                             data = data[os.write(fds[fd == fds[0]], data):]
+
+    def _make_noise(self, fd):
+        """Frames without end, each of them damaged."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(fd, b"\0" + bytes(range(1, 40)) + b"\0\0\5abcd\0")
+        self.cut.wait(0.005)
 
     def close(self):
         self.cut.set()
@@ -345,7 +354,7 @@ def stand(tmp_path):
             cable.close()
 
 
-@pytest.mark.parametrize("end", ["kill", "stop", "cut", "unplug"])
+@pytest.mark.parametrize("end", ["kill", "stop", "cut", "noise", "unplug"])
 def test_outputs_go_safe(stand, end):
     """The relay is let go of after the silence limit, and nothing drives it any more."""
     cable, near, record = stand
@@ -354,8 +363,8 @@ def test_outputs_go_safe(stand, end):
         near.kill()
     elif end == "stop":
         near.send_signal(signal.SIGSTOP)
-    elif end == "cut":
-        cable.cut.set()
+    elif end in ("cut", "noise"):
+        (cable.cut if end == "cut" else cable.noise).set()
     else:
         cable.close()
     wait_for(lambda: records(record)[-1][0] == "safe", "the relay stays energised")

@@ -107,6 +107,29 @@ def test_what_was_kept_on_the_way_is_not_taken(tmp_path, here):
     assert seen[0] > 100
 
 
+def test_the_session_number_alone_tells_what_was_kept(tmp_path, here, monkeypatch):
+    """Also where its short form, one byte in each frame, happens to be that of an earlier session."""
+    begin = serial_group.ResumableGroup._begin_session
+
+    def with_the_same_byte(self, hello):
+        self.c.src = 7
+        begin(self, hello)
+
+    monkeypatch.setattr(serial_group.ResumableGroup, "_begin_session", with_the_same_byte)
+    with Board(tmp_path / "port", pulls=[("tick", n, "after") for n in (20, 40, 60)], kept=True) as board:
+        assert flown(resumable(tmp_path), 200) == here
+    assert board.plugged >= 4
+
+
+def test_answers_to_somebody_else_are_not_taken(tmp_path, here):
+    """Each answer comes twice: first one to another session, with other content, then ours."""
+    seen = []
+    with Board(tmp_path / "port", foreign=True):
+        assert flown(resumable(tmp_path), 200, lambda f: seen.append(f._remote.groups[0].counters)) == here
+    assert seen[0]["stale"] > 200
+    assert seen[0]["answered"] == 200
+
+
 def test_images_are_fetched_anew_when_there_is_too_much_to_repeat(tmp_path, here, monkeypatch):
     monkeypatch.setattr(serial_group, "JOURNAL_BYTES", 2000)
     seen = []
@@ -122,6 +145,43 @@ def test_a_logged_flight_is_taken_up_again(tmp_path):
         flight.step(120)
         assert flight._remote.groups[0].resumed == 2
     assert run_cli(["replay", str(tmp_path / "a.mcap")]) == 0
+
+
+def test_frames_are_lost_and_the_flight_is_the_same(tmp_path, here):
+    """In lockstep whoever waits asks again; nothing is run twice."""
+    seen, lost = [], (range(20, 60), range(70, 100))
+    with Board(tmp_path / "port", lost=lost):
+        bench = Bench.load(bench_file(tmp_path, f'port = "{tmp_path}/port"\nretry_s = 0.01\nsend = "all"'))
+        assert flown(bench, 200, lambda f: seen.append(f._remote.groups[0].counters)) == here
+    assert seen[0]["late"] > 30
+    assert seen[0]["answered"] == 200
+
+
+def test_frames_are_lost_and_the_bench_goes_on(tmp_path):
+    """With free pacing they stay lost, are counted, and the log of what the flight computer did is replayed bit for bit."""
+    ticks = 300
+    keys = f'port = "{tmp_path}/port"\npacing = "free"\non_loss = "hold_last"\nhold_ticks = 1000\nbaud = 3_000_000'
+    with Board(tmp_path / "port", lost=(range(50, 100), range(110, 160))) as board:
+        with Bench.load(bench_file(tmp_path, keys), real_time=True).start(log=tmp_path / "a.mcap") as flight:
+            flight.run(until=ticks / 1000)
+            counters = flight._remote.groups[0].counters
+            assert flight.tick == ticks
+            (topic,) = [n for n, t in flight.node("tvc").compiled.topics.items() if t.writer is not None]
+            assert flight.node("tvc").writes_of(topic) > 0.8 * ticks / 5  # what came after the losses was taken
+        assert board.session.c.lost > 0
+    assert counters["lost"] > 0
+    assert run_cli(["replay", str(tmp_path / "a.mcap")]) == 0
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_a_freely_paced_line_is_opened_again(tmp_path, where):
+    keys = f'port = "{tmp_path}/port"\npacing = "free"\non_loss = "hold_last"\nhold_ticks = 1000\nbaud = 3_000_000'
+    with Board(tmp_path / "port", pulls=[("tick", 100, where)]), Bench.load(bench_file(tmp_path, keys), real_time=True).start() as flight:
+        flight.run(until=0.4)
+        group = flight._remote.groups[0]
+        assert flight.tick == 400
+        assert group.transport.opened == 2
+        assert group.c.last > 200
 
 
 # ---- when it does not come back -------------------------------------------------------------------------------------------

@@ -16,9 +16,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from hil.link.protocol import OVERHEAD, LinkError, frames_in
 from hil.link.transport import StreamTransport, Transport
@@ -33,6 +33,7 @@ PACKAGES = "apt: qemu-system-arm"
 _HEAD = bytes([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xB5])  # to the board, from the bench, type
 _PACKET = 1514 - 16
 _START_S = 20.0
+T = TypeVar("T", int, bytes)
 _NAP_S, _NAPS = 1e-4, 50
 
 
@@ -41,8 +42,9 @@ class EthernetTransport(Transport):
 
     lossless = False
 
-    def __init__(self, name: str, own: Path, other: Path) -> None:
-        self.name, self._other, self._own = name, str(other), own
+    def __init__(self, name: str, own: Path, other: Path, gone: Callable[[], None]) -> None:
+        """gone: called when the other end is not there any more; may raise LinkError with the reason."""
+        self.name, self._other, self._own, self._gone = name, str(other), own, gone
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(own))
         self.sent_bytes = self.received_bytes = 0
@@ -66,6 +68,7 @@ class EthernetTransport(Transport):
         except BlockingIOError:
             return  # lost: whoever waits for the answer asks again
         except OSError as exc:
+            self._gone()
             raise LinkError(f"has gone: {exc.strerror or exc}") from None
 
     def receive(self, timeout_s: float) -> Sequence[bytes]:
@@ -152,12 +155,20 @@ class Emulator:
                 select.select([], [], [], 0.005)
 
     def _command(self, name: str) -> Any:
-        self._qmp.sendall(json.dumps({"execute": name}).encode())
-        while line := self._lines.readline():
-            answer = json.loads(line)
-            if "return" in answer or "error" in answer:
-                return answer.get("return")
-        raise LinkError(f"{PROGRAM} has ended")
+        with contextlib.suppress(OSError):
+            self._qmp.sendall(json.dumps({"execute": name}).encode())
+            while line := self._lines.readline():
+                answer = json.loads(line)
+                if "return" in answer or "error" in answer:
+                    return answer.get("return")
+        self._gone()
+        raise LinkError(f"{PROGRAM} does not answer")
+
+    def _gone(self) -> None:
+        """It does not answer: LinkError with the reason when it has ended, or does so within a moment."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(1.0)
+        self.alive()
 
     def _pty_path(self) -> str:
         chosen = next((str(c["filename"]) for c in self._command("query-chardev") or [] if c["filename"].startswith("pty:")), "")
@@ -175,11 +186,23 @@ class Emulator:
         """Its UART."""
         s = self._connect(self.folder / "u")
         s.setblocking(False)
-        return StreamTransport(name, s.fileno(), lambda n: _to_end_of_frame(s, n), s.send, s.close)
+        return StreamTransport(name, s.fileno(), lambda n: self._there(lambda: _to_end_of_frame(s, n)),
+                               lambda data: self._there(lambda: s.send(data)), s.close)
+
+    def _there(self, act: Callable[[], T]) -> T:
+        """What a call on a socket returns; LinkError with the reason when the emulator has ended."""
+        try:
+            done = act()
+        except (ConnectionResetError, BrokenPipeError):
+            self._gone()
+            raise
+        if not done:
+            self._gone()
+        return done
 
     def ethernet(self, name: str) -> EthernetTransport:
         """Its Ethernet port."""
-        return EthernetTransport(name, self.folder / "h", self.folder / "n")
+        return EthernetTransport(name, self.folder / "h", self.folder / "n", self._gone)
 
     def go(self) -> None:
         """Let it run."""

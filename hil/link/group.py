@@ -54,6 +54,10 @@ class Expected:
     started: bool = False  # by the bench, just now: it may take START_S to answer first
 
 
+def _nothing() -> None:
+    """There is no log."""
+
+
 class Group:
     """The boards behind one transport: mirrors here, boards there. manifest: what the other end said about itself.
 
@@ -67,6 +71,7 @@ class Group:
         self.nodes = [graph.compiled[i] for i in indices]
         self.views = [graph.nodes[n.name] for n in self.nodes]
         self.manifest: dict[str, Any] = {}
+        self.make_room: Callable[[], None] = _nothing   # hands the log's buffer over, where there is a log
         self._queue: deque[bytes] = deque()
         self.round_trips_ns: list[int] = []
         self.broken = False
@@ -258,6 +263,16 @@ class Group:
             view.image[:] = np.frombuffer(image, np.uint8)
         self.c.neutral = 0  # the mirrors count as the boards do again
 
+    def _room(self) -> None:
+        """The log has room for a tick's worth of records: several answers may be noted in one tick."""
+        bench = self._bench
+        if bench.recorder != ffi.NULL and not lib.fsw_recorder_room(bench.recorder, bench.worst_bytes, bench.worst_records):
+            self.make_room()
+
+    def _note(self) -> None:
+        self._room()
+        lib.fsw_mirror_note(self.c)
+
     def _catch_up(self) -> None:
         since = time.monotonic()
         while self.c.last < self._bench.tick - 1:
@@ -267,7 +282,7 @@ class Group:
                 self._wait(since, since, self.expected.limit_s, None)
             for raw in frames:
                 if self._complete([raw]):
-                    lib.fsw_mirror_note(self.c)
+                    self._note()
 
     # ---- a tick ----------------------------------------------------------------------------------------------------------
 
@@ -296,7 +311,8 @@ class Group:
             for raw in frames:
                 if self._complete([raw]):
                     self._neutral, self._heard = False, tick
-                    lib.fsw_mirror_note(self.c)
+                    self._note()
+        self._room()
         lib.fsw_mirror_send_fresh(self.c)
         if tick - self._heard <= 1 + self.expected.hold_ticks or self._neutral:
             return

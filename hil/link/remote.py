@@ -206,13 +206,15 @@ def _sent(flight: Flight, rows: Sequence[int], expected: Expected) -> Expected:
 def _open_emulator(flight: Flight, name: str, rows: Sequence[int], settings: Remote | None) -> Far:
     from hil.link.emulator import Emulator, firmware_for
 
-    emulator = Emulator(firmware_for(flight.bench, settings))
+    emulator, transport = Emulator(firmware_for(flight.bench, settings)), None
     try:
         roles = frozenset(flight.bench.plans[i].role or "boards" for i in rows)
         expected = replace(_sent(flight, rows, _expected(settings)), roles=roles, started=True)
         transport = emulator.uart(name) if settings is not None and settings.port == "uart" else emulator.ethernet(name)
         emulator.go()
     except BaseException:
+        if transport is not None:
+            transport.close()
         emulator.close()
         raise
     return Far(Group(name, rows, flight.graph, expected, emulator.alive), transport, emulator, None)

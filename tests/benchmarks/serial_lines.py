@@ -3,7 +3,7 @@
 unplug [--cycles 1000]   A flight whose line is pulled out and plugged in again so often, before, in the middle of and after an
 answer. Wanted: the same
                          flight as without a line; nothing left behind; each time open again within 250 ms of being back.
-safe [--times 10]        A LIVE board whose bench is killed, stopped, or whose line is cut or pulled out, in processes of their
+safe [--times 10]        A LIVE board whose bench is killed, stopped, or whose line is cut, full of noise or pulled out, in processes of their
 own. Wanted: outputs safe
                          within 100 ms.
 echo [--pairs 10]        A round trip of 64 bytes over a pseudo-terminal: PING and PONG of the session against a bare pyserial
@@ -112,7 +112,7 @@ def safe(times: int) -> bool:
     for _ in range(times):
         done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", str(TESTS / "test_live_outputs.py"),
                                "-k", "outputs_go_safe"], capture_output=True, text=True, check=False)
-        for end, ms in re.findall(r"(kill|stop|cut|unplug): safe ([\d.]+) ms after", done.stdout):
+        for end, ms in re.findall(r"(kill|stop|cut|noise|unplug): safe ([\d.]+) ms after", done.stdout):
             found.setdefault(end, []).append(float(ms))
         if done.returncode:
             print(done.stdout[-3000:])
