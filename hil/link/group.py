@@ -28,7 +28,8 @@ from hil.link.selection import mask_of
 from hil.link.transport import Transport
 
 START_S = 60.0    # until a process that was just started answers: a loaded machine imports slowly
-MAX_BEHIND = 1024 # ticks that a freely paced link may lag behind
+MAX_BEHIND = 1024           # ticks that a freely paced link may lag behind
+MAX_BEHIND_SIMULATED = 64   # and in simulated time, which waits
 ANY_ROLE = "boards"  # of a board that takes nodes of any role
 SLICE_S = 0.05    # longest wait in one call, so that a dead partner is noticed promptly
 COUNTERS = ("answered", "late", "lost", "duplicate", "reordered", "stale", "corrupt", "wrong_tick", "superseded", "neutral")
@@ -72,7 +73,10 @@ class Group:
         self.views = [graph.nodes[n.name] for n in self.nodes]
         self.manifest: dict[str, Any] = {}
         self.make_room: Callable[[], None] = _nothing   # hands the log's buffer over, where there is a log
-        self._queue: deque[bytes] = deque()
+        self._silent = False
+        self.real_time = False   # is the bench against the clock?
+        self._queue: deque[tuple[int, bytes]] = deque()
+        self._under_way: tuple[int, bytes, float] | None = None   # on a link that may lose it: tick, message, when it was sent
         self.round_trips_ns: list[int] = []
         self.broken = False
         self.transport: Transport | None = None
@@ -223,6 +227,8 @@ class Group:
         self._load(data)
         self._answered, self.c.n_pending, self.c.asked, self.c.last = -1, 0, -1, self._bench.tick - 1
         self.c.neutral, self._heard = 0, self._bench.tick - 1
+        self._queue.clear()
+        self._under_way = None
 
     def _load(self, data: bytes) -> None:
         """A bundle to the boards."""
@@ -292,26 +298,60 @@ class Group:
         self._message = memoryview(ffi.buffer(self._out, n))
         self._sent_ns = time.perf_counter_ns()
         if self.free:
-            self._queue.append(bytes(self._message))
+            self._queue.append((tick, bytes(self._message)))
             self._send_queue()
             self._take_what_is_there(tick)
         elif not self._link().send(self._message):
             self._send(self._message, self.expected.limit_s)
 
     def _send_queue(self) -> None:
-        """Free pacing: what the link takes now; the rest stays for the next tick, since what entered the mirrors must enter the boards."""
-        while self._queue and self._link().send(memoryview(self._queue[0])):
-            self._queue.popleft()
+        """Free pacing: what the link takes now; the rest stays for the next tick, since what entered the mirrors must enter the boards.
+
+        Where a frame may be lost, one TICK at a time is under way, and is sent again when no answer comes: a board answers its last one again.
+        """
+        link = self._link()
+        if link.lossless:
+            while self._queue and link.send(memoryview(self._queue[0][1])):
+                self._queue.popleft()
+        else:
+            self._send_one(time.monotonic())
         if len(self._queue) > MAX_BEHIND:
             raise LinkError(f"does not keep up: {len(self._queue)} ticks are waiting to be sent")
+
+    def _hold_back(self, tick: int) -> None:
+        """Simulated time waits for boards that are far behind: it would leave any of them behind for ever."""
+        since = time.monotonic()
+        while tick - self.c.last > MAX_BEHIND_SIMULATED and not self.real_time and not self._silent:
+            frames = self._link().receive(SLICE_S)
+            if not frames:
+                self.alive()
+                if time.monotonic() - since > self.expected.retry_s:
+                    self._silent = True  # not slow: on_loss says what follows
+            self._take(frames, tick)
+            self._send_queue()
+
+    def _take(self, frames: Sequence[bytes], tick: int) -> None:
+        for raw in frames:
+            if self._complete([raw]):
+                self._neutral, self._silent, self._heard = False, False, tick
+                self._note()
+                self._send_queue()
+
+    def _send_one(self, now: float) -> None:
+        if self._under_way is not None and self.c.last < self._under_way[0]:
+            tick, message, sent = self._under_way
+            if now - sent > self.expected.retry_s and self._link().send(memoryview(message)):
+                self._under_way = tick, message, now
+            return
+        self._under_way = None
+        if self._queue and self._link().send(memoryview(self._queue[0][1])):
+            self._under_way = (*self._queue.popleft(), now)
 
     def _take_what_is_there(self, tick: int) -> None:
         """Free pacing: all complete answers, in their order; then the policy, where there has been none for too long."""
         while frames := self._link().receive(0.0):
-            for raw in frames:
-                if self._complete([raw]):
-                    self._neutral, self._heard = False, tick
-                    self._note()
+            self._take(frames, tick)
+        self._hold_back(tick)
         self._room()
         lib.fsw_mirror_send_fresh(self.c)
         if tick - self._heard <= 1 + self.expected.hold_ticks or self._neutral:

@@ -153,6 +153,8 @@ def start(flight: Flight) -> Groups:
         for (kind, name), rows in by_group.items():  # all processes first, so that they start together
             fars.append(_open(flight, kind, name, rows))
         groups = Groups(fars, graph)
+        for g in groups.groups:
+            g.real_time = bench.real_time is not None
         for far in fars:
             try:
                 far.group.greet(far.transport)

@@ -104,8 +104,7 @@ static int32_t topic_arrives(fsw_mirror_t *m, const fsw_frame_header_t *h, const
   }
   if (ahead > 1) {
     m->lost += (uint32_t)ahead - 1u;
-    if (!m->free_pacing) return FSW_MIRROR_BROKEN;
-    head->seq += (uint32_t)ahead - 1u; /* lost for good; the numbers in the log show it */
+    return FSW_MIRROR_BROKEN;
   }
   __builtin_memcpy(head + 1, payload, h->length);
   if (BIG_ENDIAN_HOST) fsw_node_swap(node, node->topics[h->type].offset + (uint32_t)sizeof *head, (uint8_t *)(head + 1), h->length);

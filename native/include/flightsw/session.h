@@ -24,7 +24,7 @@
  * lost is asked for by asking again. Sequence numbers show what was lost, doubled or out of order on the way.
  *
  * Where TICKs come in lockstep, a board that is asked for another tick than its next refuses. Where the bench said `pacing` = "free" in
- * its manifest, ticks that it left out are run without inputs first, and messages that did not arrive are counted and go without.
+ * its manifest, ticks that it left out are run without inputs first.
  *
  * HELLO may carry `probe` = 1: it is answered with the manifest and changes nothing, whoever is served meanwhile. A `session` in HELLO comes back in
  * the manifest, and the src of a question comes back as the dst of its answer: so a bench tells what was kept on the way from an earlier session.
@@ -121,8 +121,6 @@ typedef struct {
   uint32_t refused;
   uint32_t bad_frames;          /* given here, but not intact */
   uint32_t silences;            /* times that the link fell silent */
-  uint32_t lost;                /* messages that did not arrive (free pacing) */
-  uint32_t pad1;
 } fsw_session_t;
 
 void fsw_session_init(fsw_session_t *s, const fsw_session_config_t *config);
