@@ -398,3 +398,22 @@ def test_exit_code_of_a_run(firmware, tmp_path, monkeypatch):
     code = CliRunner().invoke(run_command, [str(CONFIGS / "pil_cortex_m7.toml"), "--set", "bench.duration_s=0.05", "--set", "bench.expect=lost",
                                             "--no-report", "--out", str(tmp_path)], standalone_mode=False).return_value
     assert code == 1
+
+
+# ---- pacing ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("port", "pacing", "against_the_clock", "until"), [
+    ("ethernet", "lockstep", True, 1.5), ("ethernet", "free", True, 1.5), ("ethernet", "free", False, 1.5), ("uart", "free", False, 0.4)])
+def test_every_pacing_replays_identically_twice(firmware, tmp_path, port, pacing, against_the_clock, until):
+    """With free pacing what the board's answers meet depends on the computer; what it made of what entered it does not."""
+    overlay = {"remote": {"m7": {"port": port, "pacing": pacing, "on_loss": "hold_last", "hold_ticks": 1000}}}
+    loaded = Bench.load(CONFIGS / "pil_cortex_m7.toml", overlay=overlay, real_time=against_the_clock or None)
+    with loaded.start(seed=1, log=tmp_path / "a.mcap") as flight:
+        flight.run(until=until)
+        counters = flight._remote.groups[0].counters
+    ticks = round(until * 1000)
+    assert 0 < counters["answered"] <= ticks and counters["corrupt"] == counters["wrong_tick"] == 0
+    for _ in range(2):
+        result = replay(Log.open(tmp_path / "a.mcap"))
+        assert result.identical and result.exact and result.ticks == ticks, result.divergence
