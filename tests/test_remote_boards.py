@@ -461,3 +461,14 @@ def test_oversize_part_is_cut_off():
         client.send(bytes(transport.MAX_PART + 1))
         with pytest.raises(zmq.Again):
             server.recv()
+
+
+def test_every_socket_is_bounded():
+    with (zmq.Context() as context, transport.open_socket(context, "tcp://127.0.0.1:*", bind=True) as tcp,
+          tempfile.TemporaryDirectory(prefix="b") as folder, transport.open_socket(context, f"ipc://{folder}/s", bind=True) as ipc):
+        for s in (tcp, ipc):
+            assert s.getsockopt(zmq.MAXMSGSIZE) == transport.MAX_PART and s.getsockopt(zmq.LINGER) == 0
+            assert s.getsockopt(zmq.SNDHWM) == s.getsockopt(zmq.RCVHWM) == transport.HIGH_WATER <= 256
+            assert s.getsockopt(zmq.IMMEDIATE) == 1 and s.getsockopt(zmq.HANDSHAKE_IVL) == 2000
+        assert tcp.getsockopt(zmq.HEARTBEAT_IVL) == 1000 and tcp.getsockopt(zmq.HEARTBEAT_TIMEOUT) == 5000
+        assert Path(f"{folder}/s").stat().st_mode & 0o777 == 0o600

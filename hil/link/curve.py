@@ -44,8 +44,6 @@ class Curve:
             socket.zap_domain = DOMAIN.encode()
         else:
             (socket.curve_serverkey,) = self.peers
-        for option, value in ((zmq.HEARTBEAT_IVL, 1000), (zmq.HEARTBEAT_TIMEOUT, 3000)):
-            socket.setsockopt(option, value)
 
 
 def _z85(text: str, file: Path) -> bytes:

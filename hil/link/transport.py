@@ -87,7 +87,7 @@ class ZmqTransport(Transport):
 
 
 def open_socket(context: zmq.Context[Any], endpoint: str, bind: bool, curve: Curve | None = None) -> zmq.Socket[Any]:
-    """One end of a link, every resource bounded. Heartbeats only with keys: a partner on this computer that ends closes its socket.
+    """One end of a link, every resource bounded. Heartbeats on tcp: a partner that is gone without a word is noticed. On ipc the system tells.
 
     curve: keys; needed for an endpoint that is not on this computer. LinkError when the endpoint cannot be used.
     """
@@ -98,6 +98,9 @@ def open_socket(context: zmq.Context[Any], endpoint: str, bind: bool, curve: Cur
     for option, value in ((zmq.MAXMSGSIZE, MAX_PART), (zmq.SNDHWM, HIGH_WATER), (zmq.RCVHWM, HIGH_WATER), (zmq.LINGER, 0),
                           (zmq.IMMEDIATE, 1), (zmq.HANDSHAKE_IVL, 2000), (zmq.SNDTIMEO, 50)):
         socket.setsockopt(option, value)
+    if endpoint.startswith("tcp://"):
+        for option, value in ((zmq.HEARTBEAT_IVL, 1000), (zmq.HEARTBEAT_TIMEOUT, 5000), (zmq.HEARTBEAT_TTL, 5000)):
+            socket.setsockopt(option, value)
     if curve is not None:
         curve.protect(socket, bind)
     if endpoint.startswith("tcp://["):
