@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hil.bench import Bench, Flight
+    from hil.bench import Bench
+    from hil.flight import Flight
     from hil.run import RunResult, run_bench
     from hil.verdict import CriterionResult, Verdict
 
-_HOMES = {"Bench": "hil.bench", "Flight": "hil.bench", "RunResult": "hil.run", "run_bench": "hil.run",
+_HOMES = {"Bench": "hil.bench", "Flight": "hil.flight", "RunResult": "hil.run", "run_bench": "hil.run",
           "CriterionResult": "hil.verdict", "Verdict": "hil.verdict"}
 
 __all__ = ["Bench", "CriterionResult", "Flight", "RunResult", "Verdict", "run_bench"]

@@ -26,7 +26,8 @@ from flightsw.replay.source import interpreter_differences, keyframe_before, lay
 from flightsw.schedule import CompiledNode
 from hil import fork_parent as parent_of
 from hil.at_hand import Origins, recorded_overlay, recorded_sets
-from hil.bench import Bench, Flight
+from hil.bench import Bench
+from hil.flight import Flight
 from hil.fork_faults import carry_over, parse_faults, sentence
 from hil.run import RUN, Continuation, RunResult, run_continued, write_json
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from flightsw.errors import FlightswError, LogError
-from hil.bench import Bench, Flight
+from hil.bench import Bench
+from hil.flight import Flight
 from hil.link.told import compare_in_process, link_facts, to_compare
 from hil.metadata import exactness, hashes, software
 from hil.recording import data_file

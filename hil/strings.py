@@ -33,8 +33,8 @@ from flightsw.schedule import CompiledNode, TaskSpec
 from flightsw.tasks import Port, TaskType
 
 if TYPE_CHECKING:
-    from hil.bench import Flight
     from hil.config import Strings, Upset
+    from hil.flight import Flight
     from hil.plan import NodePlan
 
 LETTERS = "abc"

@@ -122,12 +122,12 @@ def test_a_failing_task_is_3_and_leaves_its_traceback(tmp_path: Path, capsys: py
 
 def test_an_unexpected_error_is_3_and_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                  capsys: pytest.CaptureFixture[str]) -> None:
-    import hil.bench
+    import hil.flight
 
     def broken(*_: object) -> None:
         raise RuntimeError("something inside\nand more")
 
-    monkeypatch.setattr(hil.bench, "judge", broken)
+    monkeypatch.setattr(hil.flight, "judge", broken)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     assert run_cli(["run", str(DROP), "--out", str(tmp_path)]) == 3
     err = capsys.readouterr().err.splitlines()

@@ -30,8 +30,8 @@ from hil.link.selection import is_linked_only, sent
 from hil.link.transport import Transport, ZmqTransport, open_socket
 
 if TYPE_CHECKING:
-    from hil.bench import Flight
     from hil.config import Remote
+    from hil.flight import Flight
     from hil.link.curve import Curve
     from hil.plan import NodePlan
 

@@ -21,8 +21,9 @@ from hil.link.serial_port import SerialTransport
 from hil.link.transport import Transport
 
 if TYPE_CHECKING:
-    from hil.bench import Bench, Flight
+    from hil.bench import Bench
     from hil.config import Remote
+    from hil.flight import Flight
 
 JOURNAL_BYTES = 16 << 20  # of inputs since the last images; with more, the images are fetched anew
 MAX_BREAKS = 20           # of the line in a row, without a tick between them

@@ -15,7 +15,8 @@ from hil.link.selection import is_linked_only, sent
 
 if TYPE_CHECKING:
     from flightsw.log import Log
-    from hil.bench import Bench, Flight
+    from hil.bench import Bench
+    from hil.flight import Flight
     from hil.link.group import Group
 
 BINS = 48  # of a histogram: bin k holds round trips of [2^(k/2), 2^((k+1)/2)) us

@@ -175,12 +175,7 @@ void fsw_bench_publish(fsw_node_t *node, uint32_t topic) {
 }
 
 void fsw_bench_record(fsw_node_t *node, uint32_t topic, int64_t written) {
-  const fsw_topic_rt_t *rt = &node->topics[topic];
-  fsw_topic_head_t *head = (fsw_topic_head_t *)(void *)(node->image + rt->offset);
-  head->tick = written;
-  head->seq++;
-  if (rt->channel != FSW_UNBOUND && node->recorder && (rt->every == 1 || head->seq % rt->every == 1))
-    (void)record_topic(node, rt, head->seq, written, head + 1);
+  (void)note_write(node, &node->topics[topic], written);
 }
 
 void fsw_bench_send(fsw_node_t *node, uint32_t topic) {

@@ -38,15 +38,21 @@ static inline void send_topic(const fsw_node_t *node, const fsw_topic_rt_t *topi
   }
 }
 
-/* Counts the topic as written in this tick, records it, sends it. */
-static inline void publish_topic(const fsw_node_t *node, uint32_t index, int64_t tick) {
-  const fsw_topic_rt_t *topic = &node->topics[index];
+/* Counts the topic as written in this tick and records it; returns its payload. */
+static inline const void *note_write(const fsw_node_t *node, const fsw_topic_rt_t *topic, int64_t tick) {
   fsw_topic_head_t *head = (fsw_topic_head_t *)(void *)(node->image + topic->offset);
   head->tick = tick;
   head->seq++;
   if (topic->channel != FSW_UNBOUND && node->recorder && (topic->every == 1 || head->seq % topic->every == 1))
     (void)record_topic(node, topic, head->seq, tick, head + 1);
-  if (topic->n_routes) send_topic(node, topic, head + 1, tick);
+  return head + 1;
+}
+
+/* Counts the topic as written in this tick, records it, sends it. */
+static inline void publish_topic(const fsw_node_t *node, uint32_t index, int64_t tick) {
+  const fsw_topic_rt_t *topic = &node->topics[index];
+  const void *payload = note_write(node, topic, tick);
+  if (topic->n_routes) send_topic(node, topic, payload, tick);
 }
 
 #endif
