@@ -150,6 +150,8 @@ class _Run:
         if flight is not None and flight.real_time is not None:
             noise = flight.noise.as_dict() if flight.noise is not None else None
             self.content |= {"real_time": flight.real_time.as_dict(), "noise": noise}
+        if flight is not None and flight.keeper is not None:
+            self.content["strings"] = flight.keeper.facts()
 
     def fly(self, progress: Callable[[float], None] | None) -> Verdict:
         flight: Flight | None = None

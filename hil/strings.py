@@ -175,6 +175,11 @@ class StringKeeper:
     def _tell(self, what: str, **more: Any) -> None:
         self.story.append({"tick": self.flight.tick, "t_s": self.flight.t_s, "what": what, **more})
 
+    def facts(self) -> dict[str, Any]:
+        """For run.json: the strings, who does not count at the end, and what happened, as sentences with their time."""
+        return {"of": self.voter, "strings": list(self.names), "out": self.out(),
+                "story": [{"tick": s["tick"], "t_s": s["t_s"], "text": _sentence(s)} for s in self.story]}
+
     def _upset(self, k: int) -> None:
         u = self.config.upset[k]  # type: ignore[union-attr]
         node = self.flight.node(self.names[u.string])
@@ -232,6 +237,16 @@ class StringKeeper:
         alone.set_feed(ends, ticks, which, np.cumsum(sizes) - sizes, np.frombuffer(payload, np.uint8))
         alone.run(self.flight.tick)
         return alone.nodes[healthy].image.tobytes()
+
+
+def _sentence(s: Mapping[str, Any]) -> str:
+    name = s["string"]
+    if s["what"] == "upset":
+        return f"{name}: bit {s['bit']} of {s['task']}.{s['field']} turned"
+    if s["what"] == "out":
+        return f"{name}: out-voted; {s['healthy']} is healthy, its image is taken"
+    return (f"{name}: restored from the image of {s['healthy']} at tick {s['from_tick']} and {s['inputs']} inputs since; "
+            f"bit for bit what {s['healthy']} is now")
 
 
 def restore_record(graph: Graph, recorder: Any, channel: int, node: str, from_tick: int, healthy: str, inputs: int) -> None:

@@ -12,7 +12,7 @@ from flightsw import ConfigError, Graph, NodeSpec, TaskSpec, compile_node, load_
 from flightsw.log import Log
 from flightsw.params import Given
 from flightsw.replay import replay
-from hil import Bench
+from hil import Bench, run_bench
 from hil.strings import vote_type
 
 CONFIGS = Path(__file__).resolve().parents[1] / "bench_configs"
@@ -145,6 +145,17 @@ def test_the_string_in_another_process_is_the_same_and_is_restored_there() -> No
     assert whats[:2] == ["upset", "upset"]
     if "restored" in whats:
         assert (a == b).all()
+
+
+def test_run_and_report_tell_the_story(tmp_path: Path) -> None:
+    overlay = {"strings": {"of": "fcc", "where": ["here", "here", "here"], "upset": [{**UPSET, "at_s": 30.0}]}}
+    bench = Bench.load(CONFIGS / "zhuque3_landing.toml", ["bench.duration_s=31"], overlay=overlay)
+    result = run_bench(bench, 1, tmp_path)
+    story = result.run["strings"]["story"]
+    assert [s["text"].partition(":")[2].split()[0] for s in story] == ["bit", "out-voted;", "restored"]
+    assert result.run["strings"]["out"] == []
+    page = (result.run_dir / "report.html").read_text("utf-8")
+    assert "Redundant flight computers" in page and all(s["text"] in page for s in story) and "All counted at the end" in page
 
 
 def test_two_strings_can_only_agree(tmp_path: Path) -> None:

@@ -101,6 +101,8 @@ def _print(bench: Bench, result: RunResult) -> None:
     if run.get("real_time"):
         for line in _real_time(run):
             out.print(f"  {_escape(line)}")
+    for s in (run.get("strings") or {}).get("story", []):
+        out.print(f"  {s['t_s']:9.3f} s  {_escape(s['text'])}")
     for line in _links(run.get("links") or {}):
         out.print(line)
     if settings().verbosity > 0:

@@ -91,6 +91,8 @@ def _render(log: Any, run: Mapping[str, Any]) -> str:
         else:
             made.append(section)
     clock = sections_realtime.real_time(ctx)  # few benches run against the clock: its absence is not worth a word
+    redundant = sections_link.strings(ctx)
+    made += [redundant] if redundant is not None else []
     elsewhere = sections_link.links(ctx)
     made += [s for s in (clock, elsewhere) if s is not None]
     made += [s for s in (sections_recorded.annotated(ctx), *sections_recorded.estimates(ctx), sections_reference.beside(ctx),

@@ -13,6 +13,29 @@ from hil.report.figures import PALETTE, Figure, packed, xy_figure
 from hil.report.sections import Context, Section, number
 
 
+def strings(ctx: Context) -> Section | None:
+    """What happened to redundant flight computers, and in how many votes each was wrong."""
+    told = ctx.run.get("strings")
+    if not isinstance(told, dict):
+        return None
+    names = told["strings"]
+    wrong = dict.fromkeys(names, 0)
+    votes = 0
+    log = ctx.signals.log
+    for topic in log.topics:
+        if topic.startswith(f"/{told['of']}/vote_"):
+            table_ = log[topic]
+            votes += len(table_)
+            for k, name in enumerate(names):
+                wrong[name] += int((table_["disagree"] >> k & 1).sum())
+    counts = ", ".join(f"{html.escape(n)} in {c}" for n, c in wrong.items())
+    text = (f"{len(names)} flight computers ran the same software on the same inputs; what they commanded was voted to the bit, {votes} times. "
+            f"Votes in which one differed from the majority: {counts}. "
+            + (f"Out at the end: {html.escape(', '.join(told['out']))}." if told["out"] else "All counted at the end."))
+    rows = [[f"{s['t_s']:.3f}", str(s["tick"]), html.escape(s["text"])] for s in told["story"]]
+    return Section("strings", "Redundant flight computers", text, html=table(("time, s", "tick", "what happened"), rows) if rows else "")
+
+
 def links(ctx: Context) -> Section | None:
     """Who answered, round trips, bytes and outcomes of each link, and the comparison with the same flight in process."""
     told = ctx.run.get("links")
