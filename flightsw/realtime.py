@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -148,6 +149,11 @@ class RealTime:
         if rc:
             raise FlightswError(f"the real-time thread cannot be started: {os.strerror(rc)}")
         self._started = True
+        self._guard = weakref.finalize(self, _let_go, self._rt, self._alive())
+
+    def _alive(self) -> tuple[Any, ...]:
+        """What the thread uses: it must not go before the thread does."""
+        return self._memory, self._c_config, self._shed, self._keep, self.late_ns, self._slot_bytes, self.timings, self.graph
 
     def wait(self, seconds: float) -> int:
         """Wait for its end, but not longer than this; returns the state (RUNNING, DONE, ...)."""
@@ -182,6 +188,8 @@ class RealTime:
 
     def join(self) -> RealTimeReport:
         """Wait for its end and tell. Raises what a Python task raised, or StepError, when a task failed."""
+        if not self._started or not self._guard.detach():
+            raise FlightswError("a real-time run is joined once, after it was started")
         r = ffi.new("fsw_rt_report_t *")
         lib.fsw_rt_join(self._rt, r)
         if self.graph is not None:
@@ -215,6 +223,12 @@ class RealTime:
                                      t["max_ns"] * 1e-3, int(t["max_tick"]), task.spec.budget_us, task.spec.deadline_us,
                                      int(t["overruns"]), int(t["misses"]), int(t["skipped"]), t["histogram"].tolist()))
         return out
+
+
+def _let_go(rt: Any, alive: tuple[Any, ...]) -> None:
+    """Nobody joined the thread: it is ended before its memory goes."""
+    lib.fsw_rt_stop(rt)
+    lib.fsw_rt_join(rt, ffi.new("fsw_rt_report_t *"))
 
 
 def _greatest(late_ns: np.ndarray[Any, Any]) -> list[float]:

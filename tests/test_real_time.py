@@ -5,6 +5,7 @@ No test asserts a time. What depends on the computer's load is only looked at th
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 import hil
-from flightsw import BenchUnavailable, StepError
+from flightsw import BenchUnavailable, FlightswError, StepError
 from flightsw.log import Log
 from flightsw.realtime import RUNNING, RealTime, RealTimeConfig, noise
 from flightsw.replay import replay
@@ -184,3 +185,19 @@ def test_a_driver_can_be_stopped() -> None:
     report = driver.join()
     assert report.why == "was asked to stop" and report.ticks < 10_000_000
     assert np.isfinite(list(report.late_us.values())).all()
+
+
+def test_a_driver_that_is_forgotten_ends_and_one_is_joined_once() -> None:
+    driver = RealTime(None, RealTimeConfig(), 10_000_000, period_ns=1_000_000)
+    driver.start()
+    guard = driver._guard
+    del driver
+    gc.collect()
+    assert not guard.alive  # its thread was ended before its memory went
+    with pytest.raises(FlightswError, match="joined once"):
+        RealTime(None, RealTimeConfig(), 5, period_ns=1_000_000).join()
+    driver = RealTime(None, RealTimeConfig(), 5, period_ns=1_000_000)
+    driver.start()
+    driver.join()
+    with pytest.raises(FlightswError, match="joined once"):
+        driver.join()
