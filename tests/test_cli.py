@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -243,6 +244,19 @@ def test_results_go_to_stdout_and_progress_to_stderr(tmp_path: Path) -> None:
     assert done.returncode == 0 and "lands" in done.stdout and "\x1b[" not in done.stdout + done.stderr
     assert done.stderr == "" or all(line.startswith("flying:") for line in done.stderr.splitlines())
     assert (tmp_path / "runs" / "latest" / "flight.mcap").is_file()
+
+
+def test_progress_is_told_in_flight_time_unless_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                      capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("flightsw.cli.progress._EVERY_S", 0.0)  # a line whenever there is something to tell
+    out = ["--out", str(tmp_path), "--no-report"]
+    assert run_cli(["run", str(DROP), *out]) == 0
+    flown = capsys.readouterr().err
+    assert re.match(r"flying: \d+\.\d s of at most 60 s\n", flown), flown
+    assert run_cli(["replay", str(tmp_path / "latest")]) == 0
+    assert re.search(r"^replayed: \d+\.\d s of at most [\d.]+ s$", capsys.readouterr().err, re.MULTILINE)
+    assert run_cli(["--quiet", "run", str(DROP), *out]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:

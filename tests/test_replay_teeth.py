@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from replay_support import mend
 
 from flightsw._native import include_dir
 from flightsw.log import Log
@@ -180,15 +180,6 @@ class Recorded:
 
     def size(self, topic: str) -> int:
         return int(self.log.records(topic).length) - MESSAGE_HEAD
-
-
-def mend(log: Log, data: bytearray, at: int) -> None:
-    """Make the checksums of a chunk and of the data section right, so that only the content differs."""
-    chunk = next(c for c in log._found.chunks if c.at < at < c.end)
-    data[chunk.at + 33 : chunk.at + 37] = zlib.crc32(data[chunk.records_at : chunk.end]).to_bytes(4, "little")
-    foot = len(data) - 8 - 20
-    summary = int.from_bytes(data[foot : foot + 8], "little")
-    data[summary - 4 : summary] = zlib.crc32(data[: summary - 13]).to_bytes(4, "little")
 
 
 @pytest.fixture(scope="module")

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from flightsw.cli import NOT_MET, OK, console, say, settings
+from flightsw.cli import NOT_MET, OK
+from flightsw.cli.progress import simulated_time
 
 if TYPE_CHECKING:
     from flightsw.log import Log
     from flightsw.replay import AtHand, Library, ReplayResult
     from hil.fork import ForkResult
 
-_EVERY_S = 3.0  # between lines of progress where there is no terminal
-_SHOWN = 20     # lines of a list on a terminal
+_SHOWN = 20  # lines of a list on a terminal
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ def _replay(log: Log, asked: _Asked) -> int:
     if changes and not log.complete and not asked.what_if:
         raise LogError("\n".join([f"{log.path}: is not exact (--what-if replays the part that is whole):", *log.problems]))
     folder: Path | None = None
-    with _progress("replayed", log.end_ns * 1e-9) as progress:
+    with simulated_time("replayed", log.end_ns * 1e-9) as progress:
         options = Options(asked.from_s, asked.until_s, asked.hunt, here, progress, strict=not asked.what_if)
         if asked.what_if:
             result, folder = what_if(log, changes, library, options, asked.out)
@@ -176,7 +173,7 @@ def _fork(log: Log, asked: _Asked) -> int:
     from hil.fork import ForkOptions, fork
 
     assert asked.from_s is not None
-    with _progress("flying", asked.until_s) as progress:
+    with simulated_time("flying", asked.until_s) as progress:
         result = fork(log, ForkOptions(asked.from_s, asked.sets, asked.faults, asked.bench, asked.until_s, asked.out), progress)
     if asked.as_json:
         click.echo(json.dumps({**result.run.run, "run_dir": str(result.run.run_dir)}, indent=1, default=str))
@@ -206,30 +203,3 @@ def _print_fork(log: Log, asked: _Asked, result: ForkResult) -> None:
     if asked.until_s is not None:
         click.echo(f"  ended by --until at {asked.until_s:g} s: the verdict is that of this moment")
     click.echo(f"  {result.run.run_dir}")
-
-
-# ---- progress -------------------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _progress(word: str, end_s: float | None) -> Iterator[Callable[[float], None] | None]:
-    """A bar on a terminal, a line now and then elsewhere, nothing when quiet."""
-    if settings().verbosity < 0:
-        yield None
-    elif sys.stderr.isatty():
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = (TextColumn(word), BarColumn(), TextColumn("{task.completed:.1f} s"), TimeElapsedColumn())
-        with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-            task = bar.add_task(word, total=end_s)
-            yield lambda t_s: bar.update(task, completed=t_s)
-    else:
-        last = time.monotonic()
-
-        def line(t_s: float) -> None:
-            nonlocal last
-            if time.monotonic() - last >= _EVERY_S:
-                last = time.monotonic()
-                say(f"{word}: {t_s:.1f} s" + (f" of at most {end_s:g} s" if end_s is not None else ""))
-
-        yield line

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +11,12 @@ import click
 
 from flightsw.cli import NOT_MET, OK, console, say, settings
 from flightsw.cli.bench_options import BoardOptions, board_options, load_bench
+from flightsw.cli.progress import simulated_time
 
 if TYPE_CHECKING:
     from hil.bench import Bench
     from hil.run import RunResult
     from hil.verdict import CriterionResult
-
-_EVERY_S = 3.0  # between lines of progress where there is no terminal
 
 
 @click.command(name="run")
@@ -47,37 +43,13 @@ def command(bench: Path, seed: int | None, sets: tuple[str, ...], out: Path, log
     exact = exactness(loaded)
     if exact.startswith("not exact"):
         say(f"{exact}; a replay will find differences")
-    with _progress(loaded.duration_s) as progress:
+    with simulated_time("flying", loaded.duration_s) as progress:
         result = run_bench(loaded, seed, out, progress, log=log, report=not no_report)
     if as_json:
         click.echo(json.dumps({**result.run, "run_dir": str(result.run_dir)}, indent=1, default=str))
     else:
         _print(loaded, result)
     return OK if result.verdict.met else NOT_MET
-
-
-@contextlib.contextmanager
-def _progress(duration_s: float) -> Iterator[Callable[[float], None] | None]:
-    """A bar on a terminal, a line now and then elsewhere, nothing when quiet."""
-    if settings().verbosity < 0:
-        yield None
-    elif sys.stderr.isatty():
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = (TextColumn("flying"), BarColumn(), TextColumn("{task.completed:.1f} s"), TimeElapsedColumn())
-        with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-            task = bar.add_task("flying", total=duration_s)
-            yield lambda t_s: bar.update(task, completed=t_s)
-    else:
-        last = time.monotonic()
-
-        def line(t_s: float) -> None:
-            nonlocal last
-            if time.monotonic() - last >= _EVERY_S:
-                last = time.monotonic()
-                say(f"flying: {t_s:.1f} s of at most {duration_s:g} s")
-
-        yield line
 
 
 def _print(bench: Bench, result: RunResult) -> None:
