@@ -43,7 +43,7 @@ from hil.plan import NodePlan, Planner
 from hil.recording import Recorded, mapping_problems, split
 from hil.strings import expand, upset_place
 from hil.toml_file import Table, file_of, key_of, merge, read_extended, shown
-from hil.vehicle import flatten, load_vehicle
+from hil.vehicle import flatten, load_vehicle, name_sequence
 from hil.verdict import DONE, LOST
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class Bench:
             try:
                 self._nominal[plan.name] = compile_node(self._spec(plan), self.task_types, self.messages, self.constants)
             except ConfigError as exc:
-                problems += exc.problems
+                problems += name_sequence(exc.problems)
         if problems:
             raise ConfigError(dict.fromkeys(problems))
 

@@ -20,7 +20,8 @@ ALL = 255
 TARGETS = {"engine": 1, "imu": 2, "gnss": 3, "radalt": 4, "gimbal": 5, "fin": 6, "thruster": 7, "touch": 8}
 UNITS = {"engine": 9, "imu": 15, "gnss": 16, "radalt": 16, "gimbal": 9, "fin": 4, "thruster": 16, "touch": 4}
 TYPES = {"off": 1, "stuck": 2, "wrong": 3, "garbage": 4, "slow": 5, "no_light": 6, "dies": 7, "late_light": 8, "low_pc": 9,
-         "hard_start": 10}
+         "hard_start": 10, "wrong_b": 11, "no_igniter": 12, "low_inlet": 13, "deaf": 14, "corrupt": 15, "zero": 16,
+         "high_pc": 17}
 PHASES = {"idle": 0, "ascent": 1, "coast": 2, "aero": 3, "burn": 4, "landed": 5, "abort": 6}
 IMU_SENSORS = {"gyro": 0, "gyro_x": 1, "gyro_y": 2, "gyro_z": 3, "accel": 4, "accel_x": 5, "accel_y": 6, "accel_z": 7}
 _TRIGGERS = {"time_s": 1, "altitude_m": 2, "phase": 3, "engine_lit": 4, "engine_start": 5}
@@ -34,8 +35,9 @@ _SHARE: _Range = (0.0, 1.0, None)
 IMPLEMENTED: Mapping[str, Mapping[str, _Range | None]] = {
     "engine": {"off": None, "stuck": None, "slow": (0.0, 100.0, None), "wrong": (-10.0, 10.0, None), "garbage": None,
                "no_light": None, "dies": (0.0, 2.0, 0.0), "late_light": (0.0, 1000.0, None), "low_pc": _SHARE,
-               "hard_start": (1.0, 10.0, 2.0)},
-    "imu": {"off": None, "stuck": None, "wrong": _FREE, "garbage": _NOISE},
+               "hard_start": (1.0, 10.0, 2.0), "wrong_b": (-10.0, 10.0, None), "no_igniter": None, "low_inlet": _SHARE, "deaf": None,
+               "corrupt": (0.0, 0.5, None), "high_pc": (1.0, 3.0, None)},
+    "imu": {"off": None, "stuck": None, "wrong": _FREE, "garbage": _NOISE, "zero": None},
     "gnss": {"off": None, "stuck": None, "wrong": _FREE, "garbage": _NOISE},
     "radalt": {"off": None, "stuck": None, "wrong": _FREE, "garbage": _NOISE},
     "gimbal": {"off": None, "stuck": None, "slow": _SHARE, "wrong": (-1.0, 1.0, 1.0), "garbage": _SHARE},

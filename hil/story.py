@@ -18,12 +18,31 @@ from flightsw.messages import builtin
 
 EVENTS_TYPE = "fsw_events_t"
 _PLACE = re.compile(r"\{(s|0|1)(?::\.(\d)f)?\}")
+_CAUSE = re.compile(r" \(cause \{(0|1):\.0f\}\)")
 # arguments that are numbers of something with a name: constants of the core whose names begin like this
 _WORDS: Mapping[str, Mapping[str, str]] = {
     "FAULT_BEGIN": {"0": "FSW_FAULT_", "1": "FSW_TARGET_"},
     "FAULT_END": {"0": "FSW_FAULT_", "1": "FSW_TARGET_"},
-    "ENGINE_INHIBITED": {"0": "FSW_SEQ_CAUSE_"},
-    "ENGINE_ABORT": {"0": "FSW_ENGINE_", "1": "FSW_SEQ_CAUSE_"},
+    "ENGINE_ABORT": {"0": "FSW_ENGINE_"},
+}
+_CAUSES_OF = {"ENGINE_INHIBITED", "ENGINE_ABORT"}  # events whose cause is one of an engine's sequence
+# why an engine left its sequence: FSW_SEQ_CAUSE_* of sequence.h
+CAUSES: Mapping[str, str] = {
+    "NONE": "no cause is known",
+    "COMMAND": "it was commanded off",
+    "STALE": "the link to its controller was lost",
+    "CHECK": "a check was not passed",
+    "CHILL": "it did not get or stay cold and purged",
+    "IGNITER": "its igniter was not confirmed, was lost or was on for too long",
+    "LEAD": "the lead of the first propellant was not completed",
+    "UNBURNT": "too much propellant had passed unburnt",
+    "NO_LIGHT": "it did not light",
+    "DIED": "it died",
+    "REDLINE": "a redline was crossed",
+    "FIRE": "its bay temperature switch tripped",
+    "ABORT": "an abort was commanded",
+    "INHIBIT": "it is not to be used",
+    "CORRUPT": "its state was corrupted",
 }
 _EVERY_UNIT = 255
 
@@ -50,6 +69,12 @@ def _constants(prefix: str) -> Mapping[int, str]:
     return {int(getattr(lib, n)): n[len(prefix):].lower().replace("_", " ") for n in names}
 
 
+def cause_words(cause: int) -> str:
+    """Words for a cause of an engine's sequence, to follow "because"; one that this version does not know keeps its number."""
+    known = {int(getattr(lib, f"FSW_SEQ_CAUSE_{name}")): words for name, words in CAUSES.items()}
+    return known.get(cause, f"of cause {cause}")
+
+
 def event_name(code: int) -> str:
     """Name of an event code, for example "ENGINE_LIT"."""
     return _string(lib.fsw_event_name(code)) or f"EVENT_{code}"
@@ -72,6 +97,12 @@ def sentence(code: int, subject: int, arg0: float, arg1: float) -> str:
             return _constants(words[place])[int(value)]
         return f"{value:.{digits}f}" if digits else f"{value:g}"
 
+    def why(match: re.Match[str]) -> str:
+        value = arg0 if match[1] == "0" else arg1
+        return f", because {cause_words(int(value))}" if 0.0 <= value < 256.0 else _PLACE.sub(fill, match[0])
+
+    if name in _CAUSES_OF:
+        template = _CAUSE.sub(why, template)
     return _PLACE.sub(fill, template)
 
 

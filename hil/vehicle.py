@@ -1,7 +1,8 @@
 """Vehicle files: sections of numbers with units in their names, flattened into shared constants.
 
 Every leaf name is unique in a file, because a task parameter of the same name takes it. A file may include others
-(`include = ["aero.toml"]`); what it says itself rules over what it includes.
+(`include = ["aero.toml"]`); what it says itself rules over what it includes. It may name the start and shutdown sequence of its engines
+(`sequence = "../sequences/tq12_class.toml"`), which becomes constants too (hil.sequence).
 """
 
 from __future__ import annotations
@@ -59,6 +60,9 @@ def _load(path: Path, texts: dict[str, str], about: dict[str, Any], problems: li
         includes = []
     for name in includes:
         constants |= _load(path.parent / name, texts, about, problems, (*above, here), f"{file}: include")
+    sequence = table.pop("sequence", None)
+    if sequence is not None:
+        constants |= _sequence(path, sequence, texts, problems)
     about_here = table.pop(_ABOUT, Table({}, file))
     if isinstance(about_here, Table):
         problems += [Problem(file, f"{_ABOUT}.{k}", f"{v!r} is not a text; numbers belong into other sections")
@@ -67,6 +71,46 @@ def _load(path: Path, texts: dict[str, str], about: dict[str, Any], problems: li
     else:
         problems.append(Problem(file, _ABOUT, f"{about_here!r} is not a table"))
     return constants | flatten(table, file, problems)
+
+
+def sequence_of(path: Path) -> Path | None:
+    """The sequence that a vehicle file names, itself or through what it includes; None when it names none.
+
+    Raises ConfigError as load_vehicle does.
+    """
+    problems: list[Problem] = []
+    texts: dict[str, str] = {}
+    constants = _load(path, texts, {}, problems, (), "")
+    if problems:
+        raise ConfigError(problems)
+    given = constants.get("seq_steps")
+    return Path(given.file) if given is not None else None
+
+
+def name_sequence(problems: Iterable[Problem]) -> list[Problem]:
+    """Missing parameters of an engine sequence, which nobody writes by hand, in one sentence that says what to do."""
+    out: dict[Problem, None] = {}
+    for p in problems:
+        task, _, name = p.key.rpartition(".params.")
+        if name.startswith("seq_") and p.text.startswith("missing"):
+            p = Problem(p.file, task, "the vehicle names no engine sequence: give the vehicle file, above its first section, a line "
+                                      'sequence = "file.toml" (see bench_configs/sequences)')
+        out[p] = None
+    return list(out)
+
+
+def _sequence(path: Path, name: object, texts: dict[str, str], problems: list[Problem]) -> dict[str, Given]:
+    """Constants of the sequence that a vehicle file names."""
+    from hil.sequence import load_sequence
+
+    if not isinstance(name, str) or not name:
+        problems.append(Problem(shown(path), "sequence", f"{_text(name)} is not the path of a sequence file"))
+        return {}
+    try:
+        return load_sequence(path.parent / name, texts, f"{shown(path)}: sequence").constants()
+    except ConfigError as exc:
+        problems += exc.problems
+        return {}
 
 
 def flatten(table: Mapping[str, Any], file: str, problems: list[Problem], prefix: str = "") -> dict[str, Given]:

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("report", "Write the report of a run again."),
     "log": ("log", "Look into, export or repair a log."),
     "schedule": ("schedule", "The schedule table, its timeline, its load, who waits for whom."),
+    "sequence": ("sequence", "Check an engine's start and shutdown sequence, exhaustively, and draw it."),
     "board": ("board", "Serve boards to a bench."),
     "doctor": ("doctor", "What this computer grants for real time and boards, and how to mend it."),
 }

@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 
 from flightsw.errors import LogError
-from hil.report import facts, sections, sections_engines, sections_link, sections_realtime, sections_recorded, sections_reference
+from hil.report import (
+    facts,
+    sections,
+    sections_engines,
+    sections_link,
+    sections_realtime,
+    sections_recorded,
+    sections_reference,
+    sections_starts,
+)
 from hil.report.sections import Context, Section, number
 from hil.report.signals import Array, Signals
 from hil.story import EVENTS_TYPE, events
@@ -30,6 +39,7 @@ _SECTIONS: Sequence[tuple[str, str, _Maker]] = (
     ("events", "no fsw_events_t with anything in it", facts.event_section),
     ("trajectory", "neither fsw_world_state_t nor fsw_nav_t", sections.trajectory),
     ("engines", "no fsw_engines_t", sections_engines.engines),
+    ("engine starts", "none in fsw_engines_t", sections_starts.starts),
     ("attitude", "neither fsw_world_state_t nor fsw_nav_t", sections.attitude),
     ("navigation error", "fsw_world_state_t and fsw_nav_t are wanted", sections.navigation),
     ("propellant, thrust and loads", "no fsw_world_state_t", sections.forces),
@@ -200,7 +210,20 @@ def _plots(section: Section, figures: dict[str, Any]) -> str:
 def _section(section: Section, figures: dict[str, Any]) -> str:
     plots = _plots(section, figures)
     head = f'<section id="{section.ident}"><h2>{html.escape(section.title)}</h2>'
-    return f"{head}<p>{section.text}</p>{plots}{section.html}</section>"
+    return f"{head}<p>{section.text}</p>{plots}{_parts(section, figures)}{section.html}</section>"
+
+
+def _parts(section: Section, figures: dict[str, Any]) -> str:
+    """Panels of a section that has some: the first ones open."""
+    if not isinstance(section, sections_starts.Starts):
+        return ""
+    out = []
+    for k, part in enumerate(section.parts):
+        inside = f"<p>{part.text}</p>{_plots(part, figures)}{part.html}"
+        title = html.escape(part.title)
+        shown = k < sections_starts.OPEN_STARTS
+        out.append(f'<h3 id="{part.ident}">{title}</h3>{inside}' if shown else f"<details><summary>{title}</summary>{inside}</details>")
+    return "".join(out)
 
 
 def _folded(section: Section, figures: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from hil.report.figures import GRAY, PALETTE, Bar, Line, Row, timeline_figure
 from hil.report.sections import Context, Section, number
 from hil.report.signals import Array, runs_of, seconds
 
-STATES = ("off", "check", "purge", "chill", "igniter", "lead", "rise", "main stage", "shutdown", "safed", "inhibited")
+STATES = ("off", "check", "purge", "chill", "igniter", "lead", "rise", "main stage", "shutdown", "safed", "inhibited", "after purge")
 STATE_COLORS = {
     "check": "#b9c2ca",
     "purge": "#8fa3b5",
@@ -18,6 +18,7 @@ STATE_COLORS = {
     "rise": "#e87722",
     "main stage": "#2f9e68",
     "shutdown": "#a06fd0",
+    "after purge": "#c3b3dd",
     "safed": "#7d8791",
     "inhibited": "#d64541",
 }
@@ -84,7 +85,7 @@ def _active(data: Array, count: int) -> list[int]:
     """Engines that were started or showed pressure; the centre one when none did."""
     pc = np.nanmax(data["pc_pa"][:, :count], axis=0)
     return [
-        k for k in range(count) if data["state"][:, k].max() in (4, 5, 6, 7, 8, 9) or data["starts"][-1, k] or pc[k] > 1e6
+        k for k in range(count) if np.isin(data["state"][:, k], (4, 5, 6, 7, 8)).any() or data["starts"][-1, k] or pc[k] > 1e6
     ] or [0]
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from cffi import FFI
 
-FIRST = ["messages.h", "task.h", "recorder.h", "node.h", "bench.h", "bundle.h", "frame.h"]  # the others depend on these
+# the others depend on these
+FIRST = ["messages.h", "task.h", "recorder.h", "node.h", "bench.h", "bundle.h", "frame.h", "sequence.h", "sense.h"]
 EXTRA = """
 const fsw_task_desc_t *const *fsw_builtin_tasks(uint32_t *n);
 const fsw_task_desc_t *const *fsw_plugin_open(const char *path, uint32_t *n, char *problem, uint32_t problem_size);

@@ -4,6 +4,9 @@
 #define CH_CONST 0
 #define CH_WHITE 8
 #define CH_GARBAGE 9
+#define CH_FLIPS_IN 10  /* four channels each */
+#define CH_FLIPS_OUT 14
+#define MAX_FLIPS 16
 #define ALL_VALVES (FSW_VALVE_CHILL | FSW_VALVE_IGNITER | FSW_VALVE_FUEL | FSW_VALVE_OX | FSW_VALVE_PURGE)
 #define MAIN_VALVES (FSW_VALVE_FUEL | FSW_VALVE_OX)
 #define INLET_MAX_PA 1e8
@@ -31,11 +34,65 @@ static void prepare(fsw_board_engine_state_t *s, const fsw_board_engine_params_t
   s->ready = 1;
 }
 
+/* A message as bits: 64-bit words to word_bits, 32-bit ones to half_bits, bytes to the end. By value, so alike in any byte order. */
+typedef struct {
+  uint32_t word_bits, half_bits, bits;
+} shape_t;
+
+static const shape_t command_shape = { 64, 96, 8 * sizeof(fsw_engine_cmd_t) };
+static const shape_t status_shape = { 384, 448, 8 * sizeof(fsw_engine_status_t) };
+
+static void flip(uint8_t *raw, const shape_t *shape, uint32_t bit) {
+  if (bit < shape->word_bits) {
+    uint64_t w;
+    __builtin_memcpy(&w, raw + bit / 64 * 8, 8);
+    w ^= UINT64_C(1) << bit % 64;
+    __builtin_memcpy(raw + bit / 64 * 8, &w, 8);
+  } else if (bit < shape->half_bits) {
+    uint32_t w;
+    __builtin_memcpy(&w, raw + bit / 32 * 4, 4);
+    w ^= UINT32_C(1) << bit % 32;
+    __builtin_memcpy(raw + bit / 32 * 4, &w, 4);
+  } else {
+    raw[bit / 8] ^= (uint8_t)(1u << bit % 8);
+  }
+}
+
+/* Noise on the line: each bit turns with the probability of the fault. False: the frame was damaged and its checksum told. */
+static bool pass_line(fsw_board_engine_state_t *s, const fsw_board_engine_params_t *p, const fsw_io_t *io, const board_faults_t *f,
+                      uint32_t channel, uint8_t *raw, const shape_t *shape) {
+  double rate = f->severity[FSW_FAULT_CORRUPT], w[4], at = -1.0;
+  if (!(rate > 0.0)) return true;
+  fsw_rng_t rng = board_rng(io);
+  double per_gap = 1.0 / fsw_log(1.0 - fsw_min(rate, 0.5));
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < MAX_FLIPS; i++) { /* gaps between flipped bits are geometric */
+    if ((i & 3u) == 0) fsw_rng_uniform4(&rng, io->tick, BOARD_CHANNEL(p->index, channel + (i >> 2)), w);
+    at += 1.0 + fsw_min(fsw_log(w[i & 3u]) * per_gap, 1e6);
+    if (!(at < (double)shape->bits)) break;
+    n++;
+    if (!p->link_checked) flip(raw, shape, (uint32_t)at);
+  }
+  if (n == 0) return true;
+  s->damaged++;
+  if (p->link_checked) return false;
+  s->delivered++;
+  return true;
+}
+
 /* The link gate: looks at a command once, when it is new. */
-static void take_command(fsw_board_engine_state_t *s, const fsw_io_t *io) {
+static void take_command(fsw_board_engine_state_t *s, const fsw_board_engine_params_t *p, const fsw_io_t *io,
+                         const board_faults_t *f) {
   const fsw_engine_cmd_t *cmd = io->in[0];
   if (cmd == NULL || io->in_head[0]->tick < 0 || io->in_head[0]->seq == s->cmd_seq) return;
   s->cmd_seq = io->in_head[0]->seq;
+  if (board_has(f, FSW_FAULT_DEAF)) return;
+  fsw_engine_cmd_t noisy;
+  if (board_has(f, FSW_FAULT_CORRUPT)) {
+    noisy = *cmd;
+    cmd = &noisy;
+    if (!pass_line(s, p, io, f, CH_FLIPS_IN, (uint8_t *)&noisy, &command_shape)) return;
+  }
   if ((s->ever && cmd->counter <= s->counter) || !fsw_isfinite(cmd->throttle)) {
     s->refused++;
     return;
@@ -97,6 +154,7 @@ static inline void measure(fsw_board_engine_state_t *s, const fsw_board_engine_p
   b = pc + s->bias_pa[1] + s->pc_sigma_pa * board_normal(bits, 1);
   if (f->types) {
     if (board_has(f, FSW_FAULT_WRONG)) a += f->severity[FSW_FAULT_WRONG] * p->pc_nominal_pa;
+    if (board_has(f, FSW_FAULT_WRONG_B)) b += f->severity[FSW_FAULT_WRONG_B] * p->pc_nominal_pa;
     if (board_has(f, FSW_FAULT_GARBAGE)) a = garbage(s, io, p->index);
   }
   out->t_valid_ns = t->t_ns;
@@ -106,7 +164,7 @@ static inline void measure(fsw_board_engine_state_t *s, const fsw_board_engine_p
   out->chill_k = board_whole(fsw_clamp(t->chill_k[k] + s->bias_pa[3], 0.0, CHILL_MAX_K), s->lsb[2], s->inv_lsb[2]);
   out->throttle = board_whole(fsw_clamp(t->throttle[k], 0.0, 2.0), 0x1p-10, 0x1p10);
   out->valves = t->valves[k];
-  out->igniter_ok = (t->valves[k] & FSW_VALVE_IGNITER) != 0;
+  out->igniter_ok = (t->valves[k] & FSW_VALVE_IGNITER) != 0 && !board_has(f, FSW_FAULT_NO_IGNITER);
   out->fire = t->fire[k];
   out->valid = io->t_ns - t->t_ns <= TRUTH_STALE_NS;
 }
@@ -124,7 +182,7 @@ static int32_t step(fsw_io_t *io) {
   board_faults_t f;
   if (!s->ready) prepare(s, p, io);
   board_collect(board_faults_at(io, 2), FSW_TARGET_ENGINE, p->index, &f);
-  take_command(s, io);
+  take_command(s, p, io, &f);
   check_age(s, io);
   drive_valves(s, &f, io->out[0]);
   if (board_has(&f, FSW_FAULT_OFF)) {
@@ -135,6 +193,7 @@ static int32_t step(fsw_io_t *io) {
   else measure_nothing(io, out);
   out->seq = ++s->seq;
   out->cmd_counter = s->counter;
+  if (board_has(&f, FSW_FAULT_CORRUPT) && !pass_line(s, p, io, &f, CH_FLIPS_OUT, (uint8_t *)out, &status_shape)) io->publish = 1;
   return 0;
 }
 

@@ -143,7 +143,7 @@ static void garbage(const fsw_board_imu_state_t *s, const fsw_io_t *io, uint32_t
   }
 }
 
-/* The sample; with WRONG the biases, with GARBAGE the noise are larger. */
+/* The sample; with WRONG the biases, with GARBAGE the noise are larger, with ZERO the accelerometers were never switched on. */
 static void measure(fsw_board_imu_state_t *s, const fsw_board_imu_params_t *p, const fsw_io_t *io, const imu_faults_t *f,
                     fsw_imu_t *out) {
   const fsw_truth_t *t = io->in[0];
@@ -167,6 +167,7 @@ static void measure(fsw_board_imu_state_t *s, const fsw_board_imu_params_t *p, c
   triad(&g, s->m_gyro, bias_g, noise * s->sigma_dtheta, bits, t->dtheta_b, out->dtheta_b);
   triad(&a, s->m_accel, bias_a, noise * s->sigma_dv, bits >> 24, dv, out->dv_b);
   out->saturated = (uint8_t)(g.saturated | a.saturated << 3);
+  if (f != NULL && board_has(&f->all, FSW_FAULT_ZERO)) __builtin_memset(out->dv_b, 0, sizeof out->dv_b);
   if (f != NULL && board_has(&f->all, FSW_FAULT_GARBAGE) && !(noise > 0.0)) garbage(s, io, p->index, out);
 }
 

@@ -22,6 +22,13 @@ double fsw_world_inlet_pa(const fsw_world_t *s, const fsw_world_params_t *p)
     return p->tank_p_pa + p->rho_ox_kg_m3 * fsw_max(s->f_b[0], 0.0) * column;
 }
 
+/* At the inlet of engine k: less than in the tank where its filter or line is blocked, or gas is drawn in. */
+double fsw_world_engine_inlet_pa(const fsw_world_t *s, uint32_t k, double tank_pa)
+{
+    if (s->faults.engine_type[k] != FSW_FAULT_LOW_INLET) return tank_pa;
+    return tank_pa * fsw_clamp(s->faults.engine_severity[k], 0.0, 1.0);
+}
+
 static void take_commands(fsw_world_t *s, const fsw_world_params_t *p, const fsw_io_t *io)
 {
     for (uint32_t k = 0; k < p->n_engines; k++) {
@@ -41,7 +48,7 @@ static int32_t can_light(const fsw_world_t *s, const fsw_world_params_t *p, cons
 {
     uint8_t fault = s->faults.engine_type[k];
     return (e->valves & MAIN_VALVES) == MAIN_VALVES && (e->valves & FSW_VALVE_IGNITER) != 0u && e->chill_k <= p->chill_limit_k &&
-           e->inlet_pa >= p->inlet_min_pa && fault != FSW_FAULT_DIES;
+           e->inlet_pa >= p->inlet_min_pa && fault != FSW_FAULT_DIES && fault != FSW_FAULT_NO_IGNITER;
 }
 
 static void begin_dead_time(fsw_world_t *s, const fsw_world_params_t *p, const fsw_io_t *io, uint32_t k)
@@ -129,6 +136,7 @@ static void one_engine(fsw_world_t *s, const fsw_world_params_t *p, const fsw_io
     else with_flame(s, p, k, dt);
     double share = e->frac * e->throttle;
     if (s->faults.engine_type[k] == FSW_FAULT_LOW_PC) share *= fsw_clamp(s->faults.engine_severity[k], 0.0, 1.0);
+    if (s->faults.engine_type[k] == FSW_FAULT_HIGH_PC) share *= fsw_clamp(s->faults.engine_severity[k], 1.0, 3.0);
     e->thrust_n = share * full_n;
     e->pc_pa = share * p->pc_nominal_pa;
     if (e->spike_s > 0.0) e->pc_pa = e->spike * p->pc_nominal_pa;
@@ -192,7 +200,7 @@ void fsw_world_engines_update(fsw_world_t *s, const fsw_world_params_t *p, const
     double total = 0.0;
     for (uint32_t k = 0; s->active_mask >> k != 0u; k++) {
         if ((s->active_mask >> k & 1u) == 0u) continue;
-        s->engine[k].inlet_pa = inlet;
+        s->engine[k].inlet_pa = fsw_world_engine_inlet_pa(s, k, inlet);
         one_engine(s, p, io, k, dt, full);
         total += s->engine[k].thrust_n;
         s->ramp = fsw_max(s->ramp, s->engine[k].frac);

@@ -20,7 +20,9 @@ static void sort_thruster(fsw_world_faults_t *f, uint8_t type, uint32_t first, u
 /* Faults of a controller or a driver are the boards' business (boards.h) and must not hide one of the thing itself. */
 static int of_a_board(uint8_t target, uint8_t type)
 {
-    if (target == FSW_TARGET_ENGINE) return type == FSW_FAULT_OFF || type == FSW_FAULT_WRONG || type == FSW_FAULT_GARBAGE;
+    const uint32_t engine = 1u << FSW_FAULT_OFF | 1u << FSW_FAULT_WRONG | 1u << FSW_FAULT_WRONG_B | 1u << FSW_FAULT_GARBAGE |
+                            1u << FSW_FAULT_DEAF | 1u << FSW_FAULT_CORRUPT;
+    if (target == FSW_TARGET_ENGINE) return type < 32u && (engine >> type & 1u) != 0u;
     return type == FSW_FAULT_GARBAGE;
 }
 

@@ -166,6 +166,7 @@ void fsw_world_engines_update(fsw_world_t *s, const fsw_world_params_t *p, const
 void fsw_world_engines_thrust(const fsw_world_t *s, fsw_step_t *c);
 void fsw_world_chill(fsw_world_t *s, const fsw_world_params_t *p, double dt);
 double fsw_world_inlet_pa(const fsw_world_t *s, const fsw_world_params_t *p);
+double fsw_world_engine_inlet_pa(const fsw_world_t *s, uint32_t k, double tank_pa);
 /* actuators.c: fins and cold gas */
 void fsw_world_fins_update(fsw_world_t *s, const fsw_world_params_t *p, double dt);
 void fsw_world_rcs_update(fsw_world_t *s, const fsw_world_params_t *p, double dt, fsw_step_t *c);

@@ -50,7 +50,7 @@ static void put_engines(const fsw_world_t *s, const fsw_world_params_t *p, const
     for (uint32_t k = 0; k < p->n_engines; k++) {
         const fsw_world_engine_t *e = &s->engine[k];
         t->pc_pa[k] = fsw_max(e->pc_pa, s->p_pa);
-        t->inlet_pa[k] = inlet;
+        t->inlet_pa[k] = fsw_world_engine_inlet_pa(s, k, inlet);
         t->chill_k[k] = e->chill_k;
         t->throttle[k] = e->throttle;
         t->valves[k] = e->valves;

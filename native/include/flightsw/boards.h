@@ -210,7 +210,8 @@ typedef struct {
  * the first command, and when the last accepted one is older than engine_timeout_ms, the valves get the safe vector: all closed,
  * throttle 0. After such a timeout the main valves stay closed until a command with both closed has been seen, so that a
  * link that comes back cannot pour propellant into an engine that has gone out. `act.counter` counts the controller's own
- * outputs; `status.cmd_counter` tells which command is in force. */
+ * outputs; `status.cmd_counter` tells which command is in force. Fault CORRUPT flips bits of commands and status on the line, each with
+ * the probability given; with link_checked, as on every line of this package, the checksum finds such a frame and it is as if never sent. */
 
 typedef struct {
   double pc_nominal_pa;       /* [1000, 1e9] : chamber pressure at full thrust */
@@ -223,9 +224,9 @@ typedef struct {
   double inlet_lsb_pa;        /* [0, 1e6] = 500 : quantum */
   double chill_bias_k;        /* [0, 100] = 0.5 : 1-sigma of the constant bias */
   double chill_lsb_k;         /* [0, 100] = 0.1 : quantum */
-  double engine_timeout_ms;   /* [1, 10000] = 100 : older commands are stale */
+  double engine_timeout_ms;   /* [1, 10000] = 90 : older commands are stale */
   uint32_t index;             /* [0, 8] = 0 : engine number */
-  uint32_t pad0;
+  uint32_t link_checked;      /* [0, 1] = 1 : a damaged frame is noticed and dropped; 0: taken as it is */
 } fsw_board_engine_params_t;
 
 typedef struct {
@@ -247,6 +248,8 @@ typedef struct {
   uint32_t seq;               /* status messages so far */
   uint32_t refused;           /* commands refused: counter not greater, or not a number */
   uint32_t timeouts;          /* times the command in force became stale */
+  uint32_t damaged;           /* frames with flipped bits, both ways */
+  uint32_t delivered;         /* of them, delivered as they were */
   uint8_t valves;             /* in force */
   uint8_t have_cmd;           /* a command is in force */
   uint8_t ever;               /* a command has been accepted since start */
@@ -307,7 +310,7 @@ typedef struct {
   double fault_for_s[12];     /* [-1, 1e6] pad = 0 : duration, 0 or less for ever */
   uint8_t fault_target[12];   /* [0, 8] pad = 0 : FSW_TARGET_* */
   uint8_t fault_index[12];    /* [0, 255] pad = 0 : which unit, 255 all */
-  uint8_t fault_type[12];     /* [0, 10] pad = 0 : FSW_FAULT_* */
+  uint8_t fault_type[12];     /* [0, 17] pad = 0 : FSW_FAULT_* */
   uint8_t fault_trigger[12];  /* [0, 5] pad = 0 : FSW_TRIGGER_* */
   uint32_t n_faults;          /* [0, 12] = 0 : entries used */
   uint32_t pad0;

@@ -29,6 +29,7 @@
   X(30, LOW_THRUST, "engine {s}: thrust {0:.0f} % of its command, others compensate") \
   X(31, SENSOR_DISAGREE, "engine {s}: its two pressure sensors disagree by {0:.2f} MPa, sensor {1:.0f} in use") \
   X(32, ENGINE_ABORT, "engine {s}: start aborted in step {0:.0f} (cause {1:.0f})") \
+  X(33, ENGINE_GATE, "engine {s}: start prolonged, signs of light {1:.2f} s after its command, chamber pressure {0:.2f} MPa") \
   X(40, IMU_EXCLUDED, "IMU {s}: excluded (cause {0:.0f})") \
   X(41, IMU_READMITTED, "IMU {s}: readmitted") \
   X(42, IMU_NONE, "no two IMUs agree: degraded to one") \

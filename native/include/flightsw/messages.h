@@ -193,6 +193,7 @@ typedef struct { /* guidance to control and sequencing */
 #define FSW_ENGINE_SHUTDOWN 8
 #define FSW_ENGINE_SAFED 9
 #define FSW_ENGINE_INHIBITED 10
+#define FSW_ENGINE_AFTER 11 /* purge after a shutdown */
 
 typedef struct { /* state of the engines as the sequencer sees it */
   int64_t t_ns;
@@ -203,11 +204,45 @@ typedef struct { /* state of the engines as the sequencer sees it */
   uint16_t starting_mask;/* between start command and confirmation */
   uint16_t failed_mask;  /* did not light or died; never restarted after lighting */
   uint16_t inhibited_mask; /* not available for cause */
-  uint8_t state[FSW_MAX_ENGINES];  /* FSW_ENGINE_* */
+  uint32_t holds[FSW_MAX_ENGINES]; /* what held and was commanded in the last step, bits of sequence.h */
+  uint8_t state[FSW_MAX_ENGINES];  /* FSW_ENGINE_*: role of its row */
   uint8_t starts[FSW_MAX_ENGINES]; /* start commands so far */
+  uint8_t row[FSW_MAX_ENGINES];    /* of its sequence */
+  uint8_t cause[FSW_MAX_ENGINES];  /* FSW_SEQ_CAUSE_*: why it was last shut down or inhibited */
   uint8_t spares_left;
-  uint8_t pad0[5];
+  uint8_t pad0[7];
 } fsw_engines_t;
+
+#define FSW_COMMAND_DISARM 1   /* no permit; engines that run go on */
+#define FSW_COMMAND_ARM 2      /* a token is issued that FIRE must carry */
+#define FSW_COMMAND_FIRE 3     /* permits starts until DISARM, ABORT or touchdown */
+#define FSW_COMMAND_ABORT 4    /* everything closed */
+
+typedef struct { /* a command from outside; authentic by its tag: see command.h */
+  uint64_t counter;    /* strictly increasing */
+  uint64_t token;      /* FIRE: the one that ARM was answered with; else 0 */
+  uint16_t id;         /* FSW_COMMAND_* */
+  uint16_t source;     /* who sends it */
+  uint8_t pad0[4];
+  uint8_t tag[16];     /* keyed BLAKE2s of the bytes before it */
+} fsw_command_t;
+
+#define FSW_PERMIT_SAFE 0
+#define FSW_PERMIT_ARMED 1
+#define FSW_PERMIT_FIRE 2
+#define FSW_PERMIT_ABORT 3
+
+typedef struct { /* what commands have permitted */
+  int64_t t_ns;
+  int64_t t_expires_ns; /* ns, of the token; 0 where there is none */
+  uint64_t token;      /* single use; 0: none open */
+  uint64_t counter;    /* of the last command accepted */
+  uint32_t accepted;
+  uint32_t refused;
+  uint8_t state;       /* FSW_PERMIT_* */
+  uint8_t reason;      /* of the last refusal, FSW_COMMAND_REFUSED_* of command.h */
+  uint8_t pad0[6];
+} fsw_permit_t;
 
 typedef struct { /* touchdown decision */
   int64_t t_ns;
@@ -330,6 +365,13 @@ typedef struct { /* how the flight ended, from the truth */
 #define FSW_FAULT_LATE_LIGHT 8
 #define FSW_FAULT_LOW_PC 9
 #define FSW_FAULT_HARD_START 10
+#define FSW_FAULT_WRONG_B 11
+#define FSW_FAULT_NO_IGNITER 12
+#define FSW_FAULT_LOW_INLET 13
+#define FSW_FAULT_DEAF 14
+#define FSW_FAULT_CORRUPT 15
+#define FSW_FAULT_ZERO 16
+#define FSW_FAULT_HIGH_PC 17
 
 typedef struct { /* faults in force, from the injector to world and boards */
   int64_t t_ns;
