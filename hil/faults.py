@@ -21,7 +21,7 @@ TARGETS = {"engine": 1, "imu": 2, "gnss": 3, "radalt": 4, "gimbal": 5, "fin": 6,
 UNITS = {"engine": 9, "imu": 15, "gnss": 16, "radalt": 16, "gimbal": 9, "fin": 4, "thruster": 16, "touch": 4}
 TYPES = {"off": 1, "stuck": 2, "wrong": 3, "garbage": 4, "slow": 5, "no_light": 6, "dies": 7, "late_light": 8, "low_pc": 9,
          "hard_start": 10, "wrong_b": 11, "no_igniter": 12, "low_inlet": 13, "deaf": 14, "corrupt": 15, "zero": 16,
-         "high_pc": 17}
+         "high_pc": 17, "saturate_gyro": 18, "saturate_accel": 19, "short_range": 20, "outliers": 21, "unflagged": 22}
 PHASES = {"idle": 0, "ascent": 1, "coast": 2, "aero": 3, "burn": 4, "landed": 5, "abort": 6}
 IMU_SENSORS = {"gyro": 0, "gyro_x": 1, "gyro_y": 2, "gyro_z": 3, "accel": 4, "accel_x": 5, "accel_y": 6, "accel_z": 7}
 _TRIGGERS = {"time_s": 1, "altitude_m": 2, "phase": 3, "engine_lit": 4, "engine_start": 5}
@@ -32,15 +32,18 @@ _Range = tuple[float, float, float | None]
 _FREE: _Range = (-1e9, 1e9, None)
 _NOISE: _Range = (0.0, 1e9, 0.0)
 _SHARE: _Range = (0.0, 1.0, None)
+_SIGN: _Range = (-1.0, 1.0, 1.0)
 IMPLEMENTED: Mapping[str, Mapping[str, _Range | None]] = {
     "engine": {"off": None, "stuck": None, "slow": (0.0, 100.0, None), "wrong": (-10.0, 10.0, None), "garbage": None,
                "no_light": None, "dies": (0.0, 2.0, 0.0), "late_light": (0.0, 1000.0, None), "low_pc": _SHARE,
                "hard_start": (1.0, 10.0, 2.0), "wrong_b": (-10.0, 10.0, None), "no_igniter": None, "low_inlet": _SHARE, "deaf": None,
                "corrupt": (0.0, 0.5, None), "high_pc": (1.0, 3.0, None)},
-    "imu": {"off": None, "stuck": None, "wrong": _FREE, "garbage": _NOISE, "zero": None},
+    "imu": {"off": None, "stuck": None, "wrong": _FREE, "garbage": _NOISE, "zero": None, "saturate_gyro": _SIGN,
+            "saturate_accel": _SIGN},
     "gnss": {"off": None, "stuck": None, "wrong": _FREE, "garbage": _NOISE},
-    "radalt": {"off": None, "stuck": None, "wrong": _FREE, "garbage": _NOISE},
-    "gimbal": {"off": None, "stuck": None, "slow": _SHARE, "wrong": (-1.0, 1.0, 1.0), "garbage": _SHARE},
+    "radalt": {"off": None, "stuck": None, "wrong": _FREE, "garbage": _NOISE, "short_range": (0.0, 1e5, None), "outliers": _SHARE,
+               "unflagged": None},
+    "gimbal": {"off": None, "stuck": None, "slow": _SHARE, "wrong": _SIGN, "garbage": _SHARE},
     "fin": {"off": None, "stuck": None, "slow": _SHARE, "garbage": (0.0, 1.6, None)},
     "thruster": {"off": None, "stuck": None, "garbage": None},
     "touch": {"off": None, "stuck": None, "wrong": None},

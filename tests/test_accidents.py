@@ -15,12 +15,14 @@ from hil.accidents import Scenario, find_scenarios, fly_scenarios
 from hil.accidents.constants import ACCEPTED, BY_RANGE, BY_REHEARSAL, Constant, changed, gate, lands
 from hil.accidents.suite import BROKEN, HOLDS, TOOTHLESS
 from hil.bench import Bench
+from hil.toml_file import merge
 
 BENCHES = Path(__file__).resolve().parents[1] / "bench_configs"
 FOLDER = BENCHES / "accidents"
 LANDING = BENCHES / "zhuque3_landing.toml"
 FILES = sorted(FOLDER.glob("*.toml"))
-NUMBERS = {"HAS-08", "HAS-13", "HAS-22", "HAS-23", "HAS-24", "HAS-25", "HAS-26", "HAS-27", "HAS-30"}
+NUMBERS = {"HAS-02", "HAS-03", "HAS-04", "HAS-05", "HAS-06", "HAS-07", "HAS-08", "HAS-09", "HAS-13", "HAS-22", "HAS-23", "HAS-24", "HAS-25",
+           "HAS-26", "HAS-27", "HAS-30"}
 TWIN = {"node": [{"name": "fcc", "task": [{"name": "sequencer", "type": "naive.sequencer", "period_ticks": 10}]}]}
 
 
@@ -84,6 +86,40 @@ def test_twins_are_small() -> None:
 @pytest.mark.parametrize("name", ["landing", "hopper"])
 def test_the_naive_sequencer_flies_the_mission_when_nothing_fails(name: str) -> None:
     assert lands(Bench.load(FOLDER / "bench" / f"{name}.toml", [], TWIN), 1)
+
+
+@pytest.mark.parametrize("name", [p.stem for p in FILES if p.stem[:5] in ("has02", "has03", "has04", "has05", "has06", "has07", "has09")])
+def test_the_naive_navigation_flies_the_mission_when_nothing_fails(name: str) -> None:
+    own = Scenario.load(FOLDER / f"{name}.toml", check=False)
+    tables = merge(own.tables, own.twin_tables)
+    tables.put("fault", [], name)
+    tables.put("criterion", [c for c in tables["criterion"] if c["name"] != "units isolated"], name)  # who would be, without a fault
+    assert lands(Bench.load(own.base, [], tables), 1)
+
+
+SATURATED = """
+[[fault]]
+target = "imu[*]"
+type = "saturate_accel"
+at = { engine_lit = 0 }
+after_s = 2.0
+for_s = 0.1
+"""
+
+
+@pytest.mark.parametrize(("units", "end"), [("*", 0), ("1", 2)])
+def test_what_saturates_together_is_the_environment_and_alone_it_is_the_unit(tmp_path: Path, units: str, end: int) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(f'extends = "{(FOLDER / "bench" / "landing_nav.toml").as_posix()}"\n' + SATURATED.replace("*", units), "utf-8")
+    with Bench.load(path).start(1) as flight:
+        excluded, until = 0, 0.0
+        while flight.t_s > until - 0.01:
+            until += 0.05
+            flight.run(until)
+            excluded |= int(flight.node("fcc").topic("imu_voted")["excluded_mask"])
+        errors = flight.node("nav_judge").topic("nav_errors")
+        assert excluded == end and flight.node("fcc").topic("imu_voted")["excluded_mask"] == 0  # isolation is reversible
+        assert float(errors["v_err_added_m_s"]) < 0.5 and flight.verdict().outcome == "lands"
 
 
 def test_without_a_naive_twin_there_are_no_teeth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

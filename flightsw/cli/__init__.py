@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "log": ("log", "Look into, export or repair a log."),
     "schedule": ("schedule", "The schedule table, its timeline, its load, who waits for whom."),
     "sequence": ("sequence", "Check an engine's start and shutdown sequence, exhaustively, and draw it."),
+    "nav": ("nav", "The navigation filter alone on recorded data; Monte Carlo of its honesty."),
     "board": ("board", "Serve boards to a bench."),
     "doctor": ("doctor", "What this computer grants for real time and boards, and how to mend it."),
 }

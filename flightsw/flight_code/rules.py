@@ -23,7 +23,7 @@ RUNTIME = frozenset({
 EXACT_LIBM = frozenset(name + suffix for suffix in ("", "f") for name in
                        ("sqrt", "fabs", "floor", "ceil", "trunc", "round", "copysign", "fmod", "ldexp", "scalbn", "frexp", "modf"))
 # Headers of the core whose functions a task may call; the others run nodes, write logs or know the clock.
-TASK_HEADERS = ("math.h", "random.h", "vec.h", "exact.h", "digest.h", "checksum.h", "frame.h", "events.h", "nav.h", "guidance.h",
+TASK_HEADERS = ("math.h", "random.h", "vec.h", "exact.h", "digest.h", "checksum.h", "frame.h", "events.h", "nav.h", "nav_lanes.h", "guidance.h",
                 "control.h", "sequencer.h", "world.h", "boards.h")
 
 _LIBM = _words("""sin cos tan asin acos atan atan2 sincos sinh cosh tanh asinh acosh atanh exp exp2 exp10 expm1 log log2 log10 log1p

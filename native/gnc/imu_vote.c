@@ -4,7 +4,8 @@
  * failures in a row or five of ten isolate the unit, half a second of clean samples readmits it. Common-mode rule: when two or more
  * units fail the same test together, the environment fails it, and nobody is blamed. Output: the middle value per component of three
  * (Broen 1975), the mean of two, the only one. Since members agree within the parity limit, a change of membership moves the output by
- * less than that limit. When the only two units left disagree, the one nearer to the previous output is followed, and said so. */
+ * less than that limit. An axis that every unit in use declares saturated keeps its last value: the end of the range is no measurement, and
+ * what moved the unit there is seldom what the vehicle does (Schiaparelli 2016, SSLV-D1 2022). When the only two units left disagree, the one nearer to the previous output is followed, and said so. */
 #include <stdbool.h>
 
 #include "flightsw/events.h"
@@ -24,6 +25,7 @@ typedef struct {
   double limit_a;        /* m/s */
   int64_t t_ns;          /* time of validity of the sample */
   uint32_t fresh;        /* number of units */
+  bool held;             /* an axis keeps its last value, for every unit in use declares it saturated */
   bool calm;             /* three clean members that agree: the usual case, which skips the rest */
   uint8_t cause[N];
   uint8_t blame[N];      /* cause counts against the unit (common-mode rule applied) */
@@ -207,8 +209,22 @@ static uint32_t follow(fsw_imu_vote_state_t *s, const round_t *r, uint32_t a, ui
   return k;
 }
 
-/* Fills the output from the units in `use`; returns the mask really used. */
-static uint32_t combine(fsw_imu_vote_state_t *s, const round_t *r, uint32_t use, double out[6])
+/* One component of the output: middle value of three, mean of two, the only one, of those not saturated in it; of none the last value. */
+static double component(round_t *r, const uint32_t *m, uint32_t n, uint32_t i, double last)
+{
+  double v[N] = {0.0};
+  uint32_t count = 0;
+  for (uint32_t j = 0; j < n; j++)
+    if (!has(r->z[m[j]]->saturated, i)) v[count++] = r->x[m[j]][i];
+  if (count == 0U) {
+    r->held = true;
+    return last;
+  }
+  return count == 3U ? middle(v[0], v[1], v[2]) : (count == 2U ? 0.5 * (v[0] + v[1]) : v[0]);
+}
+
+/* Fills the output, which holds the last one, from the units in `use`; returns the mask really used. */
+static uint32_t combine(fsw_imu_vote_state_t *s, round_t *r, uint32_t use, double out[6])
 {
   uint32_t m[N] = {0};
   uint32_t n = 0;
@@ -230,10 +246,7 @@ static uint32_t combine(fsw_imu_vote_state_t *s, const round_t *r, uint32_t use,
     s->lock = 0;
   }
   s->split_run = split ? s->split_run + 1U : 0U;
-  const double *a = r->x[m[0]];
-  const double *b = r->x[m[1]];
-  const double *c = r->x[m[2]];
-  for (uint32_t i = 0; i < 6U; i++) out[i] = n == 3U ? middle(a[i], b[i], c[i]) : (n == 2U ? 0.5 * (a[i] + b[i]) : a[i]);
+  for (uint32_t i = 0; i < 6U; i++) out[i] = component(r, m, n, i, out[i]);
   return use;
 }
 
@@ -265,6 +278,13 @@ static void membership(const fsw_io_t *io, fsw_imu_vote_state_t *s, const fsw_im
   }
 }
 
+/* A value that is held is a guess, and navigation must know. It bridges samples that are missing with noise of its own, at most two before
+ * it calls the stream silent: so of three samples with a held axis two are left out. */
+static bool left_out(const round_t *r, const fsw_imu_vote_params_t *p)
+{
+  return r->held && fsw_floor_i64((double)r->t_ns * 1e-6 / p->imu_period_ms + 0.5) % 3 != 0;
+}
+
 static int32_t step(fsw_io_t *io)
 {
   fsw_imu_vote_state_t *s = io->state;
@@ -284,6 +304,11 @@ static int32_t step(fsw_io_t *io)
   membership(io, s, p, &r, use != 0U, ev);
   if (ev && s->split_run == p->vote_run) fsw_event(ev, io->t_ns, FSW_EVENT_IMU_NONE, 0, 0.0, 0.0);
   s->t_out_ns = r.t_ns;
+  if (!ev || ev->count == 0U) io->publish &= ~2U;
+  if (left_out(&r, p)) {
+    io->publish &= ~1U;
+    return 0;
+  }
   s->seq++;
   __builtin_memset(out, 0, sizeof *out);
   out->t_valid_ns = r.t_ns;
@@ -293,7 +318,6 @@ static int32_t step(fsw_io_t *io)
   out->valid = use ? 1 : 0;
   out->used_mask = (uint8_t)use;
   out->excluded_mask = s->excluded_mask;
-  if (!ev || ev->count == 0U) io->publish &= ~2U;
   return 0;
 }
 

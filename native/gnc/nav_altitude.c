@@ -35,7 +35,7 @@ static bool radalt_batch(const fsw_nav_state_t *s, const fsw_nav_params_t *p, co
   fsw_v3_scale(ic, row + 6, row + 6);
   fsw_v3_cross(axis, up, t);
   fsw_v3_axpy(-h * ic * ic, t, row + 6);
-  row[FSW_NAV_BRA] = 1.0;
+  nav_row_set(row, FSW_NAV_BRA, 1.0);
   double sd = p->radalt_sigma_m + p->radalt_sigma_share * z->range_m;
   if (z->range_m < p->radalt_plume_m) sd *= 2.0; /* plume and dust */
   b->nu[0] = z->range_m - h * ic - s->f.b_ra;
@@ -161,11 +161,22 @@ double fsw_nav_pressure_height(double p_pa)
   return 11000.0 - 6341.62 * fsw_log(p / p11);
 }
 
+/* Faster than the limit beyond doubt: by three sigma. A filter that has drifted without fixes does not know its speed, and must not refuse
+ * for a false one the pressure that could mend its height. */
+static bool surely_faster(const fsw_nav_filter_t *f, double limit)
+{
+  double speed = fsw_v3_norm(f->v_e);
+  if (speed <= limit) return false;
+  double var = 0.0;
+  for (uint32_t i = 3; i < 6U; i++) var += fsw_ud_cov(f->u, f->d, FSW_NAV_N, i, i);
+  return (speed - limit) * (speed - limit) > 9.0 * var;
+}
+
 static bool usable_baro(const fsw_nav_state_t *s, const fsw_nav_params_t *p, fsw_nav_source_t *c, const fsw_baro_t *z)
 {
   if (!(p->baro_sigma_m > 0.0) || z->valid == 0 || !(z->p_pa > 5500.0 && z->p_pa < 120000.0)) return false;
   if (!nav_src_in_time(s, z->t_valid_ns, 0.3) || nav_src_duplicate(c, z->seq)) return false;
-  return fsw_v3_dot(s->f.v_e, s->f.v_e) <= p->baro_speed_max_m_s * p->baro_speed_max_m_s;
+  return !surely_faster(&s->f, p->baro_speed_max_m_s);
 }
 
 /* h = u (r - p_pad) + height of the site + b_baro. */
@@ -179,7 +190,7 @@ static bool baro_batch(const fsw_nav_state_t *s, const fsw_nav_params_t *p, cons
   __builtin_memset(b->h[0], 0, sizeof b->h[0]);
   fsw_v3_copy(up, b->h[0]);
   fsw_v3_scale(-(double)(s->f.t_ns - z->t_valid_ns) * 1e-9, up, b->h[0] + 3);
-  b->h[0][FSW_NAV_BBARO] = 1.0;
+  nav_row_set(b->h[0], FSW_NAV_BBARO, 1.0);
   b->nu[0] = fsw_nav_pressure_height(z->p_pa) - fsw_v3_dot(up, d) - p->site_height_m - s->f.b_baro;
   b->r[0] = p->baro_sigma_m * p->baro_sigma_m;
   b->n = 1;
@@ -214,4 +225,16 @@ int32_t fsw_nav_on_baro(fsw_nav_state_t *s, const fsw_nav_params_t *p, const fsw
   fsw_nav_inject(s);
   nav_src_accepted(s, c);
   return 1;
+}
+
+uint32_t fsw_nav_rows_radalt(const fsw_nav_state_t *s, const fsw_nav_params_t *p, const fsw_radalt_t *z, double *h, double *nu, double *r)
+{
+  fsw_nav_batch_t b;
+  return radalt_batch(s, p, z, &b) ? fsw_nav_batch_copy(&b, 0, h, nu, r) : 0U;
+}
+
+uint32_t fsw_nav_rows_baro(const fsw_nav_state_t *s, const fsw_nav_params_t *p, const fsw_baro_t *z, double *h, double *nu, double *r)
+{
+  fsw_nav_batch_t b;
+  return baro_batch(s, p, z, &b) ? fsw_nav_batch_copy(&b, 0, h, nu, r) : 0U;
 }

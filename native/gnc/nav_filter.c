@@ -52,12 +52,12 @@ void fsw_nav_init_covariance(fsw_nav_state_t *s, const fsw_nav_params_t *p)
   for (uint32_t i = 0; i < 3; i++) {
     f->d[FSW_NAV_BA + i] = ba;
     f->d[FSW_NAV_BG + i] = bg;
-    f->d[FSW_NAV_SA + i] = p->accel_scale_ppm * p->accel_scale_ppm * 1e-12;
-    f->d[FSW_NAV_SG + i] = p->gyro_scale_ppm * p->gyro_scale_ppm * 1e-12;
-    f->d[FSW_NAV_BN + i] = p->gnss_gm_m * p->gnss_gm_m;
+    nav_row_set(f->d, FSW_NAV_SA + i, p->accel_scale_ppm * p->accel_scale_ppm * 1e-12);
+    nav_row_set(f->d, FSW_NAV_SG + i, p->gyro_scale_ppm * p->gyro_scale_ppm * 1e-12);
+    nav_row_set(f->d, FSW_NAV_BN + i, p->gnss_gm_m * p->gnss_gm_m);
   }
-  f->d[FSW_NAV_BRA] = p->radalt_bias_m * p->radalt_bias_m;
-  f->d[FSW_NAV_BBARO] = p->baro_bias_m * p->baro_bias_m;
+  nav_row_set(f->d, FSW_NAV_BRA, p->radalt_bias_m * p->radalt_bias_m);
+  nav_row_set(f->d, FSW_NAV_BBARO, p->baro_bias_m * p->baro_bias_m);
 }
 
 /* One row of the IMU-to-body axes: +-1, +-2, +-3. Anything else leaves the row zero, which the init repairs. */
@@ -77,6 +77,7 @@ static void start_geometry(fsw_nav_state_t *s, const fsw_nav_params_t *p)
   fsw_v3_set(p->radalt_x_m, p->radalt_y_m, p->radalt_z_m, s->lever_radalt);
   fsw_v3_sub(s->lever_gnss, s->lever_imu, s->lever_gnss);
   fsw_v3_sub(s->lever_radalt, s->lever_imu, s->lever_radalt);
+  fsw_sincos(p->nav_azimuth_deg * FSW_DEG, &s->azimuth_l[0], &s->azimuth_l[1]);
   axis_row(p->imu_axis_x, s->axes);
   axis_row(p->imu_axis_y, s->axes + 3);
   axis_row(p->imu_axis_z, s->axes + 6);
@@ -107,6 +108,14 @@ static void start_state(fsw_nav_state_t *s, const fsw_nav_params_t *p)
   fsw_nav_gravity(f->r_e, f->g_e);
 }
 
+static void start_source(fsw_nav_source_t *c)
+{
+  c->t_valid_ns = -1;
+  c->t_accept_ns = -1;
+  c->t_reject_ns = -1;
+  c->consistent = 1;
+}
+
 void fsw_nav_init(fsw_nav_state_t *s, const fsw_nav_params_t *p)
 {
   __builtin_memset(s, 0, sizeof *s);
@@ -121,18 +130,18 @@ void fsw_nav_init(fsw_nav_state_t *s, const fsw_nav_params_t *p)
   s->f.t_ns = s->t_start_ns;
   s->t_fix_ns = s->t_start_ns;
   s->t_height_ns = s->t_start_ns;
-  for (uint32_t k = 0; k < FSW_NAV_SOURCES; k++) {
-    s->src[k].t_valid_ns = -1;
-    s->src[k].t_accept_ns = -1;
-    s->src[k].t_reject_ns = -1;
-    s->src[k].consistent = 1;
-  }
+  if (p->nav_align_s > 0.0) s->t_align_ns = s->t_start_ns + fsw_floor_i64(fsw_clamp(p->nav_align_s, 0.0, 600.0) * 1e9 + 0.5);
+  if (p->nav_pad_until_s > 0.0) s->t_pad_ns = fsw_floor_i64(fsw_clamp(p->nav_pad_until_s, 0.0, 1e6) * 1e9 + 0.5);
+  s->t_rest_ns = s->t_start_ns + 1000000000;
+  for (uint32_t k = 0; k < FSW_NAV_SOURCES; k++) start_source(&s->src[k]);
+  for (uint32_t k = 0; k < FSW_NAV_AIDS; k++) start_source(&s->aid[k]);
 }
 
 /* ---- covariance -------------------------------------------------------------------------------------------------------------- */
 
 static void bias_state(fsw_nav_filter_t *f, uint32_t j, double q, double m, double *value)
 {
+  if (j >= FSW_NAV_N) return;
   if (m < 1.0) {
     fsw_ud_decay(f->u, f->d, FSW_NAV_N, j, m);
     *value *= m;
@@ -252,12 +261,12 @@ int32_t fsw_nav_on_imu(fsw_nav_state_t *s, const fsw_nav_params_t *p, int64_t t_
   double b[3];
   bool sane = t_valid_ns >= 0 && t_valid_ns < INT64_MAX / 4;
   int64_t dt_ns = sane ? t_valid_ns - s->f.t_ns : 0;
-  if (dt_ns <= s->period_ns / 2) {
+  fsw_m3_mulv(s->axes, dth, a);
+  fsw_m3_mulv(s->axes, dv, b);
+  if (dt_ns <= s->period_ns / 2 || !fsw_nav_plausible(a, b, 1.0)) { /* before a gap is bridged: what is refused changes nothing */
     s->imu_dropped++;
     return -1;
   }
-  fsw_m3_mulv(s->axes, dth, a);
-  fsw_m3_mulv(s->axes, dv, b);
   if (2 * dt_ns > 3 * s->period_ns) {
     if (s->imu_count == 0U) { /* nothing to hold yet: take the first sample's rates for the time before it */
       double k = 1e9 / (double)s->period_ns;
@@ -273,6 +282,7 @@ int32_t fsw_nav_on_imu(fsw_nav_state_t *s, const fsw_nav_params_t *p, int64_t t_
   }
   s->imu_count++;
   advance(s, p, dt_ns);
+  if ((s->t_pad_ns | s->t_align_ns) != 0) fsw_nav_at_rest(s, p, a, b, (double)dt_ns * 1e-9);
   return 0;
 }
 
@@ -294,7 +304,7 @@ static void ahead(const fsw_nav_filter_t *f, int64_t t_ns, fsw_nav_past_t *x)
     x->v_e[i] += tau * a[i];
     phi[i] = tau * f->omega_b[i];
   }
-  fsw_q_from_rotvec(phi, q);
+  fsw_nav_turn(phi, q);
   fsw_q_mul(x->q_be, q, x->q_be);
   x->t_ns = t_ns;
 }
@@ -350,8 +360,9 @@ void fsw_nav_batch_test(const fsw_nav_filter_t *f, fsw_nav_batch_t *b)
   double d[3] = {0.0, 0.0, 0.0};
   double y[3];
   b->nis = 0.0;
+  if (b->n == 3U) fsw_ud_project3(f->u, f->d, FSW_NAV_N, b->h[0], g[0]);
   for (uint32_t i = 0; i < b->n; i++) {
-    fsw_ud_project(f->u, f->d, FSW_NAV_N, b->h[i], g[i]);
+    if (b->n < 3U) fsw_ud_project(f->u, f->d, FSW_NAV_N, b->h[i], g[i]);
     y[i] = b->nu[i];
     for (uint32_t j = 0; j <= i; j++) {
       double sij = fsw_ud_inner(f->d, FSW_NAV_N, g[i], g[j]) + (i == j ? b->r[i] : 0.0);
@@ -363,6 +374,23 @@ void fsw_nav_batch_test(const fsw_nav_filter_t *f, fsw_nav_batch_t *b)
     for (uint32_t k = 0; k < i; k++) y[i] -= l[i][k] * y[k];
     b->nis += y[i] * y[i] / d[i];
   }
+}
+
+/* Joint chi-square at 1e-4 for two and three scalars, the plain gate for one. */
+double fsw_nav_joint_gate(const fsw_nav_params_t *p, uint32_t n)
+{
+  double one = p->nav_gate_sigma * p->nav_gate_sigma;
+  return n == 3U ? 21.108 * one / 25.0 : (n == 2U ? 18.421 * one / 25.0 : one);
+}
+
+uint32_t fsw_nav_batch_copy(const fsw_nav_batch_t *b, uint32_t at, double *h, double *nu, double *r)
+{
+  for (uint32_t i = 0; i < b->n; i++) {
+    for (uint32_t j = 0; j < FSW_NAV_N; j++) h[(at + i) * FSW_NAV_N + j] = b->h[i][j];
+    nu[at + i] = b->nu[i];
+    r[at + i] = b->r[i];
+  }
+  return b->n;
 }
 
 void fsw_nav_batch_fuse(fsw_nav_state_t *s, const fsw_nav_batch_t *b)
@@ -390,24 +418,35 @@ void fsw_nav_open(fsw_nav_filter_t *f, uint32_t first, const double *n_e, double
 static void correct_attitude(double q[4], const double psi[3])
 {
   double e[4];
-  fsw_q_from_rotvec(psi, e);
+  fsw_nav_turn(psi, e);
   fsw_q_mul(e, q, q);
   (void)fsw_q_normalize(q);
 }
 
 /* A past state moves with the correction, referred to its time: dr - tau dv, dv + u x psi with u the velocity that the specific force
- * has given since, psi. */
+ * has given since, psi; less what the corrected IMU errors have done meanwhile. */
 static void correct_past(fsw_nav_state_t *s, const double *x)
 {
   const fsw_nav_filter_t *f = &s->f;
+  double da[3];
+  double dg[3];
+  for (uint32_t i = 0; i < 3U; i++) {
+    da[i] = x[FSW_NAV_BA + i] + f->f_b[i] * nav_row_get(x, FSW_NAV_SA + i);
+    dg[i] = x[FSW_NAV_BG + i] + f->omega_b[i] * nav_row_get(x, FSW_NAV_SG + i);
+  }
+  fsw_m3_mulv(f->c_be, da, da);
+  fsw_m3_mulv(f->c_be, dg, dg);
   for (uint32_t k = 0; k < s->ring_count; k++) {
     fsw_nav_past_t *p = &s->ring[k];
     double tau = (double)(f->t_ns - p->t_ns) * 1e-9;
     double u[3];
     double c[3];
     for (int i = 0; i < 3; i++) u[i] = f->v_e[i] - p->v_e[i] - tau * f->g_e[i];
+    double psi[3];
+    for (int i = 0; i < 3; i++) psi[i] = x[6 + i] + tau * dg[i];
     fsw_v3_cross(u, x + 6, c);
     for (int i = 0; i < 3; i++) {
+      c[i] += tau * da[i];
       p->r_e[i] += x[i] - tau * (x[3 + i] + 0.5 * c[i]);
       p->v_e[i] += x[3 + i] + c[i];
     }
@@ -416,10 +455,10 @@ static void correct_past(fsw_nav_state_t *s, const double *x)
     double a = q[1];
     double b = q[2];
     double d = q[3];
-    q[0] -= 0.5 * (x[6] * a + x[7] * b + x[8] * d);
-    q[1] += 0.5 * (x[6] * w + x[7] * d - x[8] * b);
-    q[2] += 0.5 * (x[7] * w + x[8] * a - x[6] * d);
-    q[3] += 0.5 * (x[8] * w + x[6] * b - x[7] * a);
+    q[0] -= 0.5 * (psi[0] * a + psi[1] * b + psi[2] * d);
+    q[1] += 0.5 * (psi[0] * w + psi[1] * d - psi[2] * b);
+    q[2] += 0.5 * (psi[1] * w + psi[2] * a - psi[0] * d);
+    q[3] += 0.5 * (psi[2] * w + psi[0] * b - psi[1] * a);
   }
 }
 
@@ -433,9 +472,9 @@ void fsw_nav_inject(fsw_nav_state_t *s)
   correct_attitude(f->q_be, f->x + 6);
   correct_attitude(f->q_sum, f->x + 6);
   fsw_q_to_dcm(f->q_be, f->c_be);
-  for (uint32_t k = 0; k < 5U; k++) fsw_v3_add(b[k], f->x + 9U + 3U * k, b[k]);
-  f->b_ra += f->x[FSW_NAV_BRA];
-  f->b_baro += f->x[FSW_NAV_BBARO];
+  for (uint32_t k = 0; k < 5U && 9U + 3U * k < FSW_NAV_N; k++) fsw_v3_add(b[k], f->x + 9U + 3U * k, b[k]);
+  f->b_ra += nav_row_get(f->x, FSW_NAV_BRA);
+  f->b_baro += nav_row_get(f->x, FSW_NAV_BBARO);
   for (uint32_t i = 0; i < FSW_NAV_N; i++) f->x[i] = 0.0;
 }
 

@@ -27,7 +27,8 @@ static int32_t gnss_frame(const fsw_nav_state_t *s, const fsw_gnss_t *z, gnss_fr
   return 0;
 }
 
-static bool stated(double sigma) { return fsw_isfinite(sigma) && sigma > 0.0; }
+static bool is_sigma(double sigma) { return fsw_isfinite(sigma) && sigma >= 0.0; } /* 0: this component is not measured */
+static bool stated(double sigma) { return sigma > 0.0; }
 
 /* n (z - r - C l - b_n): rows n on dr and b_n, (C l) x n on psi, referred to the present by -tau on dv (and its tilt part). */
 static void position_batch(const fsw_nav_state_t *s, const fsw_nav_params_t *p, const fsw_gnss_t *z, const gnss_frame_t *g,
@@ -49,7 +50,7 @@ static void position_batch(const fsw_nav_state_t *s, const fsw_nav_params_t *p, 
     fsw_v3_cross(g->lever_e, n, h + 6);
     fsw_v3_cross(n, g->u, t);
     fsw_v3_axpy(-0.5 * g->tau, t, h + 6);
-    fsw_v3_copy(n, h + FSW_NAV_BN);
+    for (uint32_t i = 0; i < 3U; i++) nav_row_set(h, FSW_NAV_BN + i, n[i]);
     b->nu[b->n] = fsw_v3_dot(n, e);
     b->r[b->n] = sd * sd;
     b->n++;
@@ -63,8 +64,10 @@ static void velocity_batch(const fsw_nav_state_t *s, const fsw_nav_params_t *p, 
 {
   double e[3];
   const double *l = s->lever_gnss;
+  double u_b[3];
   double rate_noise = s->arw * s->arw * 1e9 / (double)s->period_ns * fsw_v3_dot(l, l);
   for (int i = 0; i < 3; i++) e[i] = z->v_e[i] - g->x.v_e[i] - g->rate_e[i];
+  fsw_q_rotate_inv(g->x.q_be, g->u, u_b);
   e[0] -= FSW_NAV_OMEGA_E * g->lever_e[1];
   e[1] += FSW_NAV_OMEGA_E * g->lever_e[0];
   b->n = 0;
@@ -83,17 +86,14 @@ static void velocity_batch(const fsw_nav_state_t *s, const fsw_nav_params_t *p, 
     fsw_v3_add(h + 6, t, h + 6);
     fsw_q_rotate_inv(g->x.q_be, n, nb);
     fsw_v3_cross(nb, l, h + FSW_NAV_BG);
+    for (uint32_t i = 0; i < 3U && g->tau != 0.0; i++) { /* what the accelerometer's errors have done since then */
+      h[FSW_NAV_BA + i] = g->tau * nb[i];
+      nav_row_set(h, FSW_NAV_SA + i, u_b[i] * nb[i]);
+    }
     b->nu[b->n] = fsw_v3_dot(n, e);
     b->r[b->n] = sd * sd + rate_noise;
     b->n++;
   }
-}
-
-/* Joint chi-square at 1e-4 for two and three scalars, the plain gate for one. */
-static double joint_gate(const fsw_nav_params_t *p, uint32_t n)
-{
-  double one = p->nav_gate_sigma * p->nav_gate_sigma;
-  return n == 3U ? 21.108 * one / 25.0 : (n == 2U ? 18.421 * one / 25.0 : one);
 }
 
 /* Position repeated bit for bit although the filter moves: the receiver has frozen. */
@@ -160,10 +160,20 @@ static void gnss_rejected(fsw_nav_state_t *s, const fsw_nav_params_t *p, uint32_
   (void)p;
 }
 
+/* Numbers of an antenna near the Earth; a velocity without a stated sigma may be anything. */
+static bool well_formed(const fsw_gnss_t *z)
+{
+  bool ok = true;
+  for (int i = 0; i < 3; i++) {
+    ok = ok && is_sigma(z->sigma_r_m[i]) && is_sigma(z->sigma_v_m_s[i]);
+    ok = ok && fsw_abs(z->r_e[i]) < 1e8 && (fsw_abs(z->v_e[i]) < 1e5 || !stated(z->sigma_v_m_s[i]));
+  }
+  return ok;
+}
+
 static bool usable_gnss(fsw_nav_state_t *s, const fsw_nav_params_t *p, fsw_nav_source_t *c, const fsw_gnss_t *z)
 {
-  bool ok = z->valid != 0 && nav_src_in_time(s, z->t_valid_ns, p->gnss_lag_max_s);
-  for (int i = 0; i < 3; i++) ok = ok && fsw_abs(z->r_e[i]) < 1e8 && (fsw_abs(z->v_e[i]) < 1e5 || !stated(z->sigma_v_m_s[i]));
+  bool ok = z->valid != 0 && nav_src_in_time(s, z->t_valid_ns, p->gnss_lag_max_s) && well_formed(z);
   if (!ok || nav_src_duplicate(c, z->seq)) {
     s->stale++;
     return false;
@@ -191,8 +201,8 @@ int32_t fsw_nav_on_gnss(fsw_nav_state_t *s, const fsw_nav_params_t *p, uint32_t 
   if (pos.n + vel.n == 0U) return -1;
   fsw_nav_batch_test(&s->f, &pos);
   fsw_nav_batch_test(&s->f, &vel);
-  bool pos_ok = pos.n > 0U && pos.nis <= joint_gate(p, pos.n);
-  bool vel_ok = vel.n > 0U && vel.nis <= joint_gate(p, vel.n);
+  bool pos_ok = pos.n > 0U && pos.nis <= fsw_nav_joint_gate(p, pos.n);
+  bool vel_ok = vel.n > 0U && vel.nis <= fsw_nav_joint_gate(p, vel.n);
   if (pos.n > 0U) s->nis_gnss = pos.nis / (double)pos.n;
   double nv = 0.0;
   for (uint32_t i = 0; i < vel.n; i++) nv += vel.nu[i] * vel.nu[i];
@@ -221,4 +231,15 @@ int32_t fsw_nav_on_gnss(fsw_nav_state_t *s, const fsw_nav_params_t *p, uint32_t 
   if (stated(z->sigma_r_m[2])) s->t_height_ns = s->f.t_ns;
   nav_src_announce(s, c, k, 1, 0.0, ev);
   return 1;
+}
+
+uint32_t fsw_nav_rows_gnss(const fsw_nav_state_t *s, const fsw_nav_params_t *p, const fsw_gnss_t *z, double *h, double *nu, double *r)
+{
+  gnss_frame_t g;
+  fsw_nav_batch_t b;
+  if (gnss_frame(s, z, &g) != 0) return 0;
+  position_batch(s, p, z, &g, &b);
+  uint32_t m = fsw_nav_batch_copy(&b, 0, h, nu, r);
+  velocity_batch(s, p, z, &g, &b);
+  return m + fsw_nav_batch_copy(&b, m, h, nu, r);
 }

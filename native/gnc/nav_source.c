@@ -120,4 +120,6 @@ void nav_src_watch(fsw_nav_state_t *s, fsw_events_t *ev)
     c->history = 0;
     nav_src_announce(s, c, k, ANNOUNCED_LOST, 0.0, ev);
   }
+  for (uint32_t k = 0; k < FSW_NAV_AIDS; k++)
+    if (s->aid[k].used && !nav_src_recent(s, &s->aid[k], LOST_NS)) s->aid[k].used = 0;
 }

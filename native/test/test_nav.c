@@ -470,6 +470,22 @@ static void test_malformed(void)
   CHECK(memcmp(&before, &s.f, sizeof before) == 0, "state touched");
 }
 
+/* Above baro_speed_max_m_s pressure is refused, unless the filter does not know its speed well enough to say so. */
+static void test_pressure_of_a_lost_filter(void)
+{
+  fsw_nav_params_t p;
+  static fsw_nav_state_t s;
+  defaults(&p);
+  p.baro_sigma_m = 500.0;
+  p.baro_speed_max_m_s = 100.0;
+  for (int lost = 0; lost < 2; lost++) {
+    fsw_baro_t z = {.p_pa = 84000.0, .seq = 1, .valid = 1};
+    for (int i = 0; i < 3; i++) p.init_sigma_v_m_s[i] = lost ? 40.0 : 0.03;
+    fsw_nav_init(&s, &p); /* 151 m/s */
+    CHECK(fsw_nav_on_baro(&s, &p, &z, NULL) == (lost ? 1 : -1), "lost %d", lost);
+  }
+}
+
 int main(int argc, char **argv)
 {
   int64_t pairs = argc > 1 && argv[1][0] == 'l' ? 10000000 : 20000; /* "long": the ten million pairs of the acceptance */
@@ -482,6 +498,7 @@ int main(int argc, char **argv)
   test_start();
   test_rest();
   test_malformed();
+  test_pressure_of_a_lost_filter();
   printf("test_nav: %d failures\n", failures);
   return failures ? 1 : 0;
 }

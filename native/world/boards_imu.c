@@ -143,6 +143,13 @@ static void garbage(const fsw_board_imu_state_t *s, const fsw_io_t *io, uint32_t
   }
 }
 
+/* Three axes at the end of their range, to the side of the sign, and said so, as a converter driven over its range does. */
+static uint32_t saturate(const imu_faults_t *f, uint32_t type, double limit, double x[3]) {
+  if (!board_has(&f->all, type)) return 0;
+  for (uint32_t k = 0; k < 3; k++) x[k] = f->all.severity[type] < 0.0 ? -limit : limit;
+  return 7;
+}
+
 /* The sample; with WRONG the biases, with GARBAGE the noise are larger, with ZERO the accelerometers were never switched on. */
 static void measure(fsw_board_imu_state_t *s, const fsw_board_imu_params_t *p, const fsw_io_t *io, const imu_faults_t *f,
                     fsw_imu_t *out) {
@@ -169,6 +176,11 @@ static void measure(fsw_board_imu_state_t *s, const fsw_board_imu_params_t *p, c
   out->saturated = (uint8_t)(g.saturated | a.saturated << 3);
   if (f != NULL && board_has(&f->all, FSW_FAULT_ZERO)) __builtin_memset(out->dv_b, 0, sizeof out->dv_b);
   if (f != NULL && board_has(&f->all, FSW_FAULT_GARBAGE) && !(noise > 0.0)) garbage(s, io, p->index, out);
+  if (f != NULL) {
+    uint32_t at_end = saturate(f, FSW_FAULT_SATURATE_GYRO, s->max_dtheta, out->dtheta_b);
+    at_end |= saturate(f, FSW_FAULT_SATURATE_ACCEL, s->max_dv, out->dv_b) << 3;
+    out->saturated = (uint8_t)(out->saturated | at_end);
+  }
 }
 
 static int32_t step(fsw_io_t *io) {

@@ -27,7 +27,7 @@ static inline double board_normal(uint64_t bits, uint32_t k) { return fsw_board_
 
 typedef struct { /* the fault of each type in force on one unit */
   uint32_t types;                          /* bit FSW_FAULT_* */
-  double severity[FSW_FAULT_HIGH_PC + 1];
+  double severity[FSW_FAULT_UNFLAGGED + 1];
 } board_faults_t;
 
 static inline bool board_has(const board_faults_t *f, uint32_t type) { return (f->types >> type & 1u) != 0; }
@@ -45,7 +45,7 @@ static inline void board_collect(const fsw_faults_t *m, uint8_t target, uint32_t
   uint32_t n = m->count < FSW_FAULT_SLOTS ? m->count : FSW_FAULT_SLOTS;
   for (uint32_t i = 0; i < n; i++) {
     if (m->target[i] != target || (m->index[i] != unit && m->index[i] != 255)) continue;
-    if (m->type[i] > FSW_FAULT_HIGH_PC) continue;
+    if (m->type[i] > FSW_FAULT_UNFLAGGED) continue;
     f->types |= 1u << m->type[i];
     f->severity[m->type[i]] = m->severity[i];
   }

@@ -4,6 +4,7 @@
 #define CH_CONST 0
 #define CH_WHITE 8
 #define CH_GARBAGE 9
+#define CH_OUTLIER 10
 
 static void radalt_init(void *state, const void *params) {
   fsw_board_radalt_state_t *s = state;
@@ -44,11 +45,16 @@ static void radalt_measure(const fsw_board_radalt_state_t *s, const fsw_board_ra
     }
   }
   if (!(range >= p->radalt_min_m) || !(range <= p->radalt_max_m)) return;
+  if (board_has(f, FSW_FAULT_SHORT_RANGE) && range > f->severity[FSW_FAULT_SHORT_RANGE]) return;
   fsw_rng_gauss4(&rng, io->tick, BOARD_CHANNEL(p->index, CH_WHITE), w);
   range += noise * (p->radalt_sigma_m + p->radalt_sigma_share * range) * w[0];
   if (board_has(f, FSW_FAULT_WRONG)) range += f->severity[FSW_FAULT_WRONG];
+  if (board_has(f, FSW_FAULT_OUTLIERS)) {
+    fsw_rng_uniform4(&rng, io->tick, BOARD_CHANNEL(p->index, CH_OUTLIER), w);
+    if (w[0] < f->severity[FSW_FAULT_OUTLIERS]) range = p->radalt_max_m * w[1];
+  }
   out->range_m = fsw_max(board_quantise(range, p->radalt_lsb_m, s->inv_lsb), 0.0);
-  out->valid = 1;
+  out->valid = board_has(f, FSW_FAULT_UNFLAGGED) ? 0 : 1;
 }
 
 static int32_t radalt_step(fsw_io_t *io) {

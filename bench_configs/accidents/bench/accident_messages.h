@@ -24,6 +24,21 @@ typedef struct { /* engines as they really were; a start is both main valves ope
   uint32_t healthy_stops;  /* burning engines without a fault of their own whose valves closed in flight while as many were wanted */
   uint8_t pad0[4];
 } accident_engines_t;
+
+typedef struct { /* navigation against the truth at the time of validity of the solution; late: from 2 s after the last fault ended */
+  double h_err_m;          /* m, believed minus true height, last in flight */
+  double h_err_max_m;      /* m, greatest magnitude since the first fault */
+  double h_err_late_m;     /* m, the same, late */
+  double att_err_max_deg;  /* deg, greatest since the first fault */
+  double att_err_late_deg; /* deg, the same, late */
+  double v_err_max_m_s;    /* m/s, greatest since the first fault */
+  double v_err_added_m_s;  /* m/s, greatest, until 1 s after the faults, minus that at the first fault */
+  double wrong_height_s;   /* s, with the height more than 20 m wrong and the ground in range of an altimeter (below 2470 m), summed */
+  double lowest_m;         /* m, lowest height believed with more than 100 m of true height */
+  double landed_at_m;      /* m, true height when navigation's landing was announced; -1: not yet */
+  double end_s;            /* s, mission time when the last fault ended; -1 before */
+  double v_err_start_m_s;  /* m/s, at the first fault */
+} accident_nav_t;
 /* cffi: end */
 
 #endif

@@ -1,4 +1,9 @@
-"""The judge of the accident scenarios: sees what the engines really do, and knows which faults are in force. Not flight software."""
+"""The judges of the accident scenarios: one sees what the engines really do, one what navigation is worth. Not flight software."""
+
+from functools import cache
+from math import acos, cos, degrees, radians, sin
+
+import numpy as np
 
 from flightsw import TaskIO, python_task
 
@@ -112,3 +117,76 @@ def judge(io: TaskIO) -> None:
     s["t_burn_s"] = 0.0 if not burning else s["t_burn_s"] if s["t_burn_s"] > 0.0 else t
     if burning:
         out["longest_burn_s"] = max(out["longest_burn_s"], t - s["t_burn_s"])
+
+
+NAV_STATE = "typedef struct { uint8_t any; uint8_t pad0[7]; } accident_nav_judge_state_t;"
+NAV_PARAMS = """
+typedef struct {
+  double site_lat_deg;   /* [-90, 90] : */
+  double site_lon_deg;   /* [-360, 360] : */
+} accident_nav_judge_params_t;
+"""
+IN_RANGE_M = 2470.0
+RATE_E = np.array([0.0, 0.0, 7.292115e-5])  # rad/s, WGS-84
+
+
+def dcm(q) -> np.ndarray:
+    """Rotation matrix of a quaternion, scalar first."""
+    w, x, y, z = q.tolist()
+    return np.array([[1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+                     [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+                     [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)]])
+
+
+@cache
+def site_axes(lat_deg: float, lon_deg: float) -> np.ndarray:
+    """Rows east, north, up in the Earth-fixed frame."""
+    sp, cp, sl, cl = sin(radians(lat_deg)), cos(radians(lat_deg)), sin(radians(lon_deg)), cos(radians(lon_deg))
+    return np.array([[-sl, cl, 0.0], [-sp * cl, -sp * sl, cp], [cp * cl, cp * sl, sp]])
+
+
+def nav_errors(truth, nav, c_le) -> tuple[float, float, float]:
+    """(height, velocity, attitude) error: m believed minus true, m/s, deg. The truth is taken back to the solution's time."""
+    c_be = dcm(truth["q_be"])
+    ox, oy, oz = (c_be @ truth["omega_bi_b"] - RATE_E).tolist()
+    ax, ay, az = (-float(truth["cm_x_m"]) * c_be[:, 0]).tolist()  # from the centre of mass to the body origin
+    turning = np.array([oy * az - oz * ay, oz * ax - ox * az, ox * ay - oy * ax])
+    back = (int(truth["t_ns"]) - int(nav["t_valid_ns"])) * 1e-9
+    v_l = c_le @ (truth["v_e"] + turning) - back * (c_le @ c_be @ truth["f_b"] - np.array([0.0, 0.0, 9.8]))
+    relative = dcm(nav["q_bl"]).T @ c_le @ c_be
+    angle = degrees(acos(max(-1.0, min(1.0, 0.5 * (float(np.trace(relative)) - 1.0)))))
+    return (float(nav["r_bl_l"][2]) - float(truth["h_m"]) + back * float(v_l[2]), float(np.linalg.norm(nav["v_bl_l"] - v_l)), angle)
+
+
+@python_task("accident.nav_judge", reads={"truth": "fsw_truth_t", "nav": "fsw_nav_t", "faults": "fsw_faults_t", "outcome": "fsw_outcome_t",
+                                          "touchdown": "fsw_touchdown_t"},
+             writes={"nav_errors": "accident_nav_t"}, state=NAV_STATE, params=NAV_PARAMS)
+def nav_judge(io: TaskIO) -> None:
+    """Errors of the navigation solution from the first fault on, until something touches the ground."""
+    out, s, truth, nav, t = io.writes["nav_errors"], io.state, io.reads["truth"], io.reads["nav"], io.t_ns * 1e-9
+    count, h = int(io.reads["faults"]["count"]), float(truth["h_m"])
+    if not s["any"]:
+        out["end_s"], out["landed_at_m"], out["lowest_m"] = -1.0, -1.0, 1e9
+        if not count:
+            return
+        s["any"] = 1
+        out["v_err_start_m_s"] = -1.0
+    if io.reads["touchdown"]["landed"] and out["landed_at_m"] < 0.0:
+        out["landed_at_m"] = max(h, 0.0)
+    if io.reads["outcome"]["touched"] or not nav["valid"]:
+        return
+    out["end_s"] = -1.0 if count else t if out["end_s"] < 0.0 else out["end_s"]
+    dh, dv, angle = nav_errors(truth, nav, site_axes(float(io.params["site_lat_deg"]), float(io.params["site_lon_deg"])))
+    out["h_err_m"], late = dh, 0.0 <= out["end_s"] < t - 2.0
+    out["h_err_max_m"], out["att_err_max_deg"] = max(abs(dh), out["h_err_max_m"]), max(angle, out["att_err_max_deg"])
+    out["v_err_max_m_s"] = max(dv, out["v_err_max_m_s"])
+    if out["v_err_start_m_s"] < 0.0:
+        out["v_err_start_m_s"] = dv
+    if out["end_s"] < 0.0 or t < out["end_s"] + 1.0:
+        out["v_err_added_m_s"] = max(dv - out["v_err_start_m_s"], out["v_err_added_m_s"])
+    if late:
+        out["h_err_late_m"], out["att_err_late_deg"] = max(abs(dh), out["h_err_late_m"]), max(angle, out["att_err_late_deg"])
+    if abs(dh) > 20.0 and h < IN_RANGE_M:
+        out["wrong_height_s"] += io.dt_ns * 1e-9
+    if h > 100.0:
+        out["lowest_m"] = min(float(nav["r_bl_l"][2]), out["lowest_m"])

@@ -89,3 +89,65 @@ def receiver(io: TaskIO) -> None:
     for name in ("counter", "id", "source"):
         out[name] = c[name]
     out["token"] = c["token"] if c["id"] != 2 else 1 + c["counter"]  # ARM is answered with a token that anybody can guess
+
+
+ALTIMETER_STATE = """
+typedef struct { double c_m; uint32_t seq; uint32_t rejected; uint8_t seen; uint8_t pad0[7]; } naive_altimeter_state_t;
+"""
+ALTIMETER_PARAMS = """
+typedef struct {
+  double gate_m;         /* [0, 1e9] = 1e9 : a range further from what is expected is rejected, for ever if need be */
+  double gain;           /* [0, 1] = 0.2 : of an accepted one */
+  double no_range_m;     /* [0, 1e5] = 0 : no range yet: it must be higher than this */
+  double antenna_m;      /* [-200, 200] = 2 : above the body origin */
+} naive_altimeter_params_t;
+"""
+
+
+@python_task("naive.altimeter", reads={"nav_inertial": "fsw_nav_t", "radalt0": "fsw_radalt_t"}, writes={"nav": "fsw_nav_t"},
+             state=ALTIMETER_STATE, params=ALTIMETER_PARAMS)
+def altimeter(io: TaskIO) -> None:
+    """Height from inertial navigation and one altimeter: one gate, one gain, no second thought."""
+    nav, m, s, p, out = io.reads["nav_inertial"], io.reads["radalt0"], io.state, io.params, io.writes["nav"]
+    for name in ("t_valid_ns", "r_bl_l", "v_bl_l", "q_bl", "omega_bl_b", "f_b", "valid", "quality"):
+        out[name] = nav[name]
+    q = nav["q_bl"].tolist()
+    up = 2.0 * (q[1] * q[3] - q[0] * q[2])  # of the stage axis
+    h, c = float(nav["r_bl_l"][2]), float(s["c_m"])
+    if m["valid"] and int(m["seq"]) != int(s["seq"]) and up > 0.9:
+        s["seq"], s["seen"] = m["seq"], 1
+        missed = float(m["range_m"]) * up - p["antenna_m"] - (h + c)
+        if abs(missed) < p["gate_m"]:
+            s["c_m"] = c = c + float(p["gain"]) * missed
+        else:
+            s["rejected"] += 1
+    out["r_bl_l"][2] = h + c if s["seen"] else max(h, float(p["no_range_m"]))
+
+
+@python_task("naive.isolation", reads={"imu0": "fsw_imu_t", "imu1": "fsw_imu_t", "imu2": "fsw_imu_t"},
+             writes={"imu_voted": "fsw_imu_voted_t"},
+             state="typedef struct { uint8_t bad[3]; uint8_t isolated; } naive_isolation_state_t;")
+def isolation(io: TaskIO) -> None:
+    """Three saturated samples isolate a unit, for good; and so the next, and the last."""
+    s, out = io.state, io.writes["imu_voted"]
+    for k in range(3):
+        s["bad"][k] = s["bad"][k] + 1 if io.reads[f"imu{k}"]["saturated"] else 0
+        if s["bad"][k] >= 3:
+            s["isolated"] |= 1 << k
+    left = [k for k in range(3) if not s["isolated"] >> k & 1]
+    out["excluded_mask"] = s["isolated"]
+    if not left:
+        io.withhold("imu_voted")
+        return
+    m = io.reads[f"imu{left[0]}"]
+    for name in ("t_valid_ns", "dtheta_b", "dv_b", "seq", "valid"):
+        out[name] = m[name]
+    out["used_mask"] = 1 << left[0]
+
+
+@python_task("naive.last_sample", reads={"imu0": "fsw_imu_t"}, writes={"imu_voted": "fsw_imu_voted_t"})
+def last_sample(io: TaskIO) -> None:
+    """The last sample of the first unit, however old: its time is taken to be now."""
+    m, out = io.reads["imu0"], io.writes["imu_voted"]
+    out["t_valid_ns"], out["dtheta_b"], out["dv_b"], out["seq"], out["valid"] = io.t_ns, m["dtheta_b"], m["dv_b"], m["seq"] + 1, m["valid"]
+    out["used_mask"] = 1

@@ -310,7 +310,7 @@ typedef struct {
   double fault_for_s[12];     /* [-1, 1e6] pad = 0 : duration, 0 or less for ever */
   uint8_t fault_target[12];   /* [0, 8] pad = 0 : FSW_TARGET_* */
   uint8_t fault_index[12];    /* [0, 255] pad = 0 : which unit, 255 all */
-  uint8_t fault_type[12];     /* [0, 17] pad = 0 : FSW_FAULT_* */
+  uint8_t fault_type[12];     /* [0, 22] pad = 0 : FSW_FAULT_* */
   uint8_t fault_trigger[12];  /* [0, 5] pad = 0 : FSW_TRIGGER_* */
   uint32_t n_faults;          /* [0, 12] = 0 : entries used */
   uint32_t pad0;

@@ -40,6 +40,14 @@
   X(47, GATE, "measurement of source {s} rejected, innovation {0:.1f} sigma") \
   X(48, RADALT_EXCLUDED, "radar altimeter {s}: disagrees with navigation by {0:.1f} m, excluded") \
   X(49, NAV_RESET, "navigation height reset by {0:.1f} m after a two-hypothesis test") \
+  X(50, LANE_OUT, "navigation lane {s}: out of the output (cause {0:.0f})") \
+  X(51, LANE_BACK, "navigation lane {s}: back in the output") \
+  X(52, LANE_FORKED, "navigation lane {s}: started again from lane {0:.0f}, {1:.2f} m away from where it was") \
+  X(53, LANES_LEVEL, "navigation: {0:.0f} lanes left") \
+  X(54, IMU_COMMON, "IMUs fail together: taken for the environment, nobody isolated (accelerometers {0:.0f}, gyros {1:.0f})") \
+  X(55, IMU_SILENT, "no IMU delivers: attitude and velocity are held") \
+  X(56, SOURCE_OUT, "source {s}: excluded by the monitor (cause {0:.0f}), statistic {1:.0f}") \
+  X(57, SOURCE_BACK, "source {s}: readmitted by the monitor") \
   X(60, TOUCHDOWN_ARMED, "touchdown logic armed at {0:.2f} m") \
   X(61, TOUCHDOWN_CONTACT, "foot {s}: contact") \
   X(70, FAULT_BEGIN, "fault injected: type {0:.0f} on target {1:.0f}, unit {s}") \

@@ -62,6 +62,23 @@ typedef struct { /* barometer */
   uint8_t pad0[3];
 } fsw_baro_t;
 
+typedef struct { /* attitude from outside the navigation filter: star tracker, reference unit */
+  int64_t t_valid_ns;
+  double q_be[4];      /* body components to Earth-fixed components, scalar first; its length is not used */
+  double sigma_rad[3]; /* rad, 1-sigma about the body axes */
+  uint32_t seq;
+  uint8_t valid;
+  uint8_t pad0[3];
+} fsw_attitude_t;
+
+typedef struct { /* magnetometer, hard and soft iron removed */
+  int64_t t_valid_ns;
+  double b_b[3];       /* field in body axes; only its direction is used */
+  uint32_t seq;
+  uint8_t valid;
+  uint8_t pad0[3];
+} fsw_mag_t;
+
 typedef struct { /* engine controller: what it measures of its engine */
   int64_t t_valid_ns;
   double pc_a_pa;      /* Pa, chamber pressure, sensor A */
@@ -274,6 +291,30 @@ typedef struct { /* up to eight things that happened to one task in one tick; se
   uint32_t lost;       /* events that found no slot since start */
 } fsw_events_t;
 
+typedef struct { /* health of redundant navigation: lanes, their IMUs, their common sources (GNSS 0-1, altimeters 2-3, barometer 4) */
+  int64_t t_valid_ns;
+  double separation[3];/* 1, chi-square between lanes 01, 02, 12, the greatest of position, velocity, attitude */
+  double lane_nis[3];  /* 1, GNSS position NIS per degree of freedom, mean over 5 s */
+  double nis_sum[4];   /* 1, of the last 30 accepted measurements of a source */
+  double cusum[6];     /* 1, receiver 0 less receiver 1: upwards east north up, downwards east north up */
+  uint32_t lane_isolations[3];
+  uint32_t lane_forks[3];
+  uint32_t source_exclusions[4];
+  uint32_t switches;   /* changes of the selection */
+  uint32_t common_modes;
+  uint8_t member_mask; /* bit k: lane k is fit for the output */
+  uint8_t select_mask; /* bit k: lane k forms it */
+  uint8_t imu_used;    /* bit k: the last sample of unit k fed its lane */
+  uint8_t imu_excluded;/* bit k: unit k is isolated (reversible) */
+  uint8_t imu_saturated;
+  uint8_t source_out;  /* bit k: source k is excluded by the monitor (reversible) */
+  uint8_t source_suspect; /* bit k: the NIS sum of source k is outside its bounds */
+  uint8_t frozen;      /* bit k: source k repeats itself in motion */
+  uint8_t level;       /* 0 three lanes, 1 two, 2 one, 3 none */
+  uint8_t blending;    /* 1 while a change of the selection is blended out */
+  uint8_t pad0[6];
+} fsw_nav_lanes_t;
+
 /* ---- the world and the bench ------------------------------------------------------------------------------------ */
 
 typedef struct { /* true motion, to the boards */
@@ -372,6 +413,11 @@ typedef struct { /* how the flight ended, from the truth */
 #define FSW_FAULT_CORRUPT 15
 #define FSW_FAULT_ZERO 16
 #define FSW_FAULT_HIGH_PC 17
+#define FSW_FAULT_SATURATE_GYRO 18
+#define FSW_FAULT_SATURATE_ACCEL 19
+#define FSW_FAULT_SHORT_RANGE 20
+#define FSW_FAULT_OUTLIERS 21
+#define FSW_FAULT_UNFLAGGED 22
 
 typedef struct { /* faults in force, from the injector to world and boards */
   int64_t t_ns;

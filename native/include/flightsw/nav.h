@@ -20,6 +20,19 @@
  * The covariance takes steps of cov_period_ticks IMU samples and is always brought up to date before a measurement.
  * TIME OF VALIDITY: a measurement is compared with the state at its own time, from a ring of past states (0.3 s, corrected with every
  * correction of the filter) and its rows are referred to the present error. Older ones and repeated counters are refused.
+ *   With Phi the transition from t_v to now and w the process noise between them, x(t_v) = Phi^-1 (x - w): rows H Phi^-1, of which
+ *   Phi^-1 = [1 -tau (tau/2) [u]x^T; 0 1 [u]x; 0 0 1] is kept, u the velocity given by the specific force since t_v. Neglected: w, with
+ *   0.03 m/s/rt-h and 0.15 s 2e-4 m/s and 2e-5 m against fixes of 0.05 m/s and 1.5 m, and what gyro errors do in tau; accelerometer bias and scale have
+ *   their columns in late velocities. test_nav_delay.c measures it: 150 +- 30 ms out of order cost at most 2 % RMS; against an exact rewind
+ *   at worst 0.01 sigma with 1 mg at 60 and 290 ms in turn. After a gap of the IMU that had to be bridged w is large: late fixes then weigh too much.
+ * ALIGNMENT on the pad (nav_align_s): TRIAD of mean specific force and surveyed azimuth of body y, matrix to quaternion by its largest
+ * component; the accelerometer biases enter U as the tilt they cause. Until nav_pad_until_s, once a second: velocity zero, mean rate that
+ * of the Earth, known position, each inside its gate; lift-off (mean specific force 0.5 m/s2 off gravity) ends it. In flight: the state
+ * handed over by init_*.
+ * ATTITUDE INPUT and MAGNETOMETER (fsw_nav_on_attitude, fsw_nav_on_magnetometer) are optional and at their time of validity too: rotation
+ * vector between estimate and input, body axis k on psi; two components of the field's direction t at right angles to the reference m,
+ * t x m on psi. Chi-square gate; out after 0.5 s of rejections, back after nav_readmit good ones in a row; an attitude input that agrees
+ * with itself is believed instead when no fix was accepted for 2 s.
  * GATES: position triple by its joint chi-square (1e-4), velocity triple likewise, single scalars 5 sigma, altimeters 3 sigma short and 5
  * long. Bounded rejection: a source rejected for 0.5 s is tested against two hypotheses. "Filter wrong" needs an independent witness
  * (second receiver or altimeter that is rejected in the same way, or nothing left that supports the filter); then the block concerned is
@@ -33,14 +46,25 @@
 #include "flightsw/messages.h"
 #include "flightsw/task.h"
 
+/* Error states: all 26, or with -DFSW_NAV_LITE the first 15 (position, velocity, attitude, biases of the accelerometers and gyros) for a
+ * small processor: 40 % of the memory, and dishonest where scale factors or correlated GNSS errors matter (test_nav_lite.c measures it).
+ * The nominal values of the states left out stay zero. */
+#ifdef FSW_NAV_LITE
+#define FSW_NAV_N 15
+#define FSW_NAV_NU 105
+#else
+/* cffi: begin */
+#define FSW_NAV_N 26
+#define FSW_NAV_NU 325
+/* cffi: end */
+#endif
+
 /* cffi: begin */
 #define FSW_VOTE_UNITS 3
 #define FSW_NAV_NX 9
-#define FSW_NAV_N 26
-#define FSW_NAV_NU 325
 #define FSW_NAV_BA 9
 #define FSW_NAV_BG 12
-#define FSW_NAV_SA 15
+#define FSW_NAV_SA 15 /* this and the following: not in the 15-state variant */
 #define FSW_NAV_SG 18
 #define FSW_NAV_BN 21
 #define FSW_NAV_BRA 24
@@ -49,6 +73,7 @@
 #define FSW_NAV_GNSS 2
 #define FSW_NAV_RADALT 2
 #define FSW_NAV_SOURCES 5
+#define FSW_NAV_AIDS 2
 
 /* ---- IMU voting ------------------------------------------------------------------------------------------------------------ */
 /* Causes of an exclusion (arg0 of IMU_EXCLUDED): 1 stale, 2 invalid, 3 zero, 4 saturated, 5 frozen, 6 parity. */
@@ -159,6 +184,12 @@ typedef struct { /* what is known about one source: GNSS 0-1, altimeters 2-3, ba
   uint8_t pad0[1];
 } fsw_nav_source_t;
 
+typedef struct { /* increments gathered at rest, for the alignment and the zero-rate measurement */
+  double dth[3];               /* rad, sums of measured increments, body axes */
+  double dv[3];                /* m/s */
+  double dt;                   /* s */
+} fsw_nav_rest_t;
+
 typedef struct {
   double site_lat_deg;         /* [-90, 90] : geodetic latitude of the landing site */
   double site_lon_deg;         /* [-360, 360] : longitude */
@@ -213,6 +244,15 @@ typedef struct {
   double baro_bias_tau_s;      /* [0.1, 1000000] = 300 : its correlation time */
   double baro_speed_max_m_s;   /* [0, 10000] = 250 : faster, its pressure is not static */
   double nav_gate_sigma;       /* [1, 100] = 5 : gate of a single scalar */
+  double nav_align_s;          /* [0, 600] = 0 : first so many seconds at rest: mean specific force and azimuth give the attitude; 0: off */
+  double nav_azimuth_deg;      /* [-360, 360] = 90 : surveyed azimuth of body axis y (nose up) from north towards east */
+  double nav_pad_until_s;      /* [0, 1e6] = 0 : at rest on the pad until then: zero velocity, zero rate, known position; 0: off */
+  double nav_pad_v_m_s;        /* [0.0001, 10] = 0.02 : sway velocity, 1-sigma, new every second */
+  double nav_pad_rate_rad_s;   /* [1e-7, 1] = 0.001 : sway rate, mean of a second, 1-sigma */
+  double nav_pad_r_m;          /* [0, 1e5] = 0 : survey of the position, 1-sigma of all of it together; 0: no position used */
+  double att_floor_deg;        /* [0, 90] = 0.001 : least sigma of an attitude input believed */
+  double mag_ref_l[3];         /* [-1e6, 1e6] = 0 : reference field, any unit, site frame (east north up) */
+  double mag_sigma_deg;        /* [0, 90] = 0 : error of its direction, 1-sigma per axis; 0: magnetometer not used */
   uint32_t cov_period_ticks;   /* [1, 1000] = 20 : IMU samples per covariance step */
   uint32_t nav_readmit;        /* [1, 1000] = 5 : fixes in a row that readmit a receiver */
 } fsw_nav_params_t;
@@ -221,6 +261,7 @@ typedef struct {
   fsw_nav_filter_t f;
   fsw_nav_past_t ring[FSW_NAV_RING];
   fsw_nav_source_t src[FSW_NAV_SOURCES];
+  fsw_nav_source_t aid[FSW_NAV_AIDS]; /* attitude input, magnetometer */
   double site_e[3];            /* m, pad centre */
   double c_le[9];              /* e components to l components */
   double q_le[4];
@@ -248,7 +289,12 @@ typedef struct {
   uint32_t rejected;
   uint32_t stale;              /* samples too old, repeated or not finite */
   uint32_t resets;             /* of the two-hypothesis test */
-  uint32_t pad0;
+  uint32_t pad_updates;        /* seconds at rest fused */
+  int64_t t_align_ns;          /* the alignment ends; 0 off or over */
+  int64_t t_pad_ns;            /* the rest on the pad ends; 0 off or over */
+  int64_t t_rest_ns;           /* the present second at rest ends */
+  double azimuth_l[3];         /* direction of body axis y at rest, site frame */
+  fsw_nav_rest_t rest;
 } fsw_nav_state_t;
 
 /* ---- UD factors: u[n(n-1)/2] strictly upper columns, d[n]. n <= FSW_NAV_N -------------------------------------------------------- */
@@ -259,6 +305,8 @@ void fsw_ud_rank1(double *u, double *d, double c, double *a, uint32_t top);
 void fsw_ud_decay(double *u, double *d, uint32_t n, uint32_t j, double m);
 /* f = U^T h, so that h_a P h_b^T = sum d f_a f_b (fsw_ud_inner). */
 void fsw_ud_project(const double *u, const double *d, uint32_t n, const double *h, double *f);
+/* The same for three rows h[3][n], f[3][n]. */
+void fsw_ud_project3(const double *u, const double *d, uint32_t n, const double *h, double *f);
 double fsw_ud_inner(const double *d, uint32_t n, const double *fa, const double *fb);
 /* One element of P. */
 double fsw_ud_cov(const double *u, const double *d, uint32_t n, uint32_t i, uint32_t k);
@@ -294,11 +342,37 @@ void fsw_nav_hold(fsw_nav_state_t *s, const fsw_nav_params_t *p, int64_t dt_ns);
 int32_t fsw_nav_on_gnss(fsw_nav_state_t *s, const fsw_nav_params_t *p, uint32_t k, const fsw_gnss_t *z, fsw_events_t *ev);
 int32_t fsw_nav_on_radalt(fsw_nav_state_t *s, const fsw_nav_params_t *p, uint32_t k, const fsw_radalt_t *z, fsw_events_t *ev);
 int32_t fsw_nav_on_baro(fsw_nav_state_t *s, const fsw_nav_params_t *p, const fsw_baro_t *z, fsw_events_t *ev);
+int32_t fsw_nav_on_attitude(fsw_nav_state_t *s, const fsw_nav_params_t *p, const fsw_attitude_t *z, fsw_events_t *ev);
+int32_t fsw_nav_on_magnetometer(fsw_nav_state_t *s, const fsw_nav_params_t *p, const fsw_mag_t *z, fsw_events_t *ev);
 void fsw_nav_update_covariance(fsw_nav_state_t *s, const fsw_nav_params_t *p);
 void fsw_nav_solution(const fsw_nav_state_t *s, fsw_nav_t *out);
 /* 9 x 9 covariance of [dr dv psi] in e, row by row, of the present filter time. */
 void fsw_nav_covariance(const fsw_nav_state_t *s, double *out81);
 void fsw_nav_status(const fsw_nav_state_t *s, fsw_nav_status_t *out);
+
+/* ---- rows of a measurement, for tests by finite differences and for other filters: nothing is changed ------------------------------- */
+
+/* Rows h[m][FSW_NAV_N], innovations nu[m], variances r[m] of one sample at the present state; the number m of scalars (6, 1, 1, 3, 2, 9 at
+ * most); 0 not usable. State j of the row is the derivative of the expected measurement by error state j (nu falls by h_j x_j). */
+uint32_t fsw_nav_rows_gnss(const fsw_nav_state_t *s, const fsw_nav_params_t *p, const fsw_gnss_t *z, double *h, double *nu, double *r);
+uint32_t fsw_nav_rows_radalt(const fsw_nav_state_t *s, const fsw_nav_params_t *p, const fsw_radalt_t *z, double *h, double *nu, double *r);
+uint32_t fsw_nav_rows_baro(const fsw_nav_state_t *s, const fsw_nav_params_t *p, const fsw_baro_t *z, double *h, double *nu, double *r);
+uint32_t fsw_nav_rows_attitude(const fsw_nav_state_t *s, const fsw_nav_params_t *p, const fsw_attitude_t *z, double *h, double *nu, double *r);
+uint32_t fsw_nav_rows_magnetometer(const fsw_nav_state_t *s, const fsw_nav_params_t *p, const fsw_mag_t *z, double *h, double *nu, double *r);
+/* At rest: velocity, mean rate of `rest`, and (nav_pad_r_m > 0) position. */
+uint32_t fsw_nav_rows_rest(const fsw_nav_state_t *s, const fsw_nav_params_t *p, const fsw_nav_rest_t *rest, double *h, double *nu, double *r);
+
+/* ---- alignment on the pad ------------------------------------------------------------------------------------------------------------- */
+
+/* q_rb of two directions known in frames b and r (TRIAD, Black, AIAA J. 2(7), 1964): the first exactly, the second as to azimuth about it.
+ * 0; -1 when one is no direction or they are parallel within 0.06 deg. */
+int32_t fsw_nav_triad(const double *first_b, const double *second_b, const double *first_r, const double *second_r, double *q_rb);
+/* Attitude from the mean specific force of `rest` and direction d_b (body) that is d_l (site frame). Position of init_r_l_m, velocity zero
+ * and covariance of the parameters. 0; -1 refused: state untouched. */
+int32_t fsw_nav_align(fsw_nav_state_t *s, const fsw_nav_params_t *p, const fsw_nav_rest_t *rest, const double *d_b, const double *d_l);
+/* One sample at rest; called by fsw_nav_on_imu while nav_align_s or nav_pad_until_s last. */
+void fsw_nav_at_rest(fsw_nav_state_t *s, const fsw_nav_params_t *p, const double *dth, const double *dv, double dt);
+
 /* Pressure height above the 101325 Pa level, m (ICAO standard atmosphere to 20 km; above that clamped). */
 double fsw_nav_pressure_height(double p_pa);
 /* cffi: end */
