@@ -238,6 +238,17 @@ void fsw_nav_hold(fsw_nav_state_t *s, const fsw_nav_params_t *p, int64_t dt_ns)
   advance(s, p, dt_ns);
 }
 
+void fsw_nav_silence(fsw_nav_state_t *s, const fsw_nav_params_t *p, int64_t dt_ns)
+{
+  if (s->imu_count == 0U || s->t_gap_ns > INT64_MAX / 4) return;
+  s->t_gap_ns += dt_ns;
+  if (s->t_gap_ns <= FSW_NAV_SILENT_PERIODS * s->period_ns) return;
+  for (uint32_t k = 0; k < 8U && s->t_gap_ns - s->t_held_ns >= s->period_ns && s->t_held_ns < FSW_NAV_HOLD_MAX_NS; k++) {
+    fsw_nav_hold(s, p, s->period_ns);
+    s->t_held_ns += s->period_ns;
+  }
+}
+
 /* A silence before this sample is bridged in at most 64 pieces; beyond 2 s the clock jumps and the status says lost. */
 static void bridge(fsw_nav_state_t *s, const fsw_nav_params_t *p, int64_t gap_ns)
 {

@@ -7,8 +7,6 @@
 #include "nav_internal.h"
 
 #define N FSW_LANES
-#define SILENT_PERIODS 3
-#define HOLD_MAX_NS 500000000
 #define READY_NS 2000000000   /* a forked lane is not a member so long */
 #define BLEND_NS 100000000
 #define CARRIED_MAX 10U       /* samples in a row from other units: not a member */
@@ -50,18 +48,6 @@ void fsw_nav_lanes_init(fsw_nav_lanes_state_t *s, const fsw_nav_params_t *p)
 }
 
 /* ---- increments ----------------------------------------------------------------------------------------------------------------- */
-
-/* No sample: count the silence, and from the fourth missing one on hold the last rates, so that the solution goes on (as gnc.nav). */
-static void silence(fsw_nav_state_t *s, const fsw_nav_params_t *p, int64_t dt_ns)
-{
-  if (s->imu_count == 0U || s->t_gap_ns > INT64_MAX / 4) return;
-  s->t_gap_ns += dt_ns;
-  if (s->t_gap_ns <= SILENT_PERIODS * s->period_ns) return;
-  for (uint32_t k = 0; k < 8U && s->t_gap_ns - s->t_held_ns >= s->period_ns && s->t_held_ns < HOLD_MAX_NS; k++) {
-    fsw_nav_hold(s, p, s->period_ns);
-    s->t_held_ns += s->period_ns;
-  }
-}
 
 /* Noise that a sample has beyond that of a healthy unit: errors of another unit, or what a clipped axis did not show. The filter bridges
  * with one noise for all axes, so a clipped axis inflates its neighbours too. */
@@ -131,7 +117,7 @@ static void take_sample(fsw_nav_lanes_state_t *s, const fsw_nav_params_t *p, uin
   fsw_nav_state_t *x = &s->lane[k];
   const fsw_nav_front_t *f = &s->front;
   if (!f->fresh || advance(s, p, k, 1U, f->dth + 3U * k, f->dv + 3U * k) != 0) {
-    silence(x, p, dt_ns);
+    fsw_nav_silence(x, p, dt_ns);
     return;
   }
   x->t_gap_ns = 0;

@@ -10,8 +10,6 @@
 #define IN_RADALT (IN_GNSS + FSW_NAV_GNSS)
 #define IN_BARO (IN_RADALT + FSW_NAV_RADALT)
 #define STATUS_EVERY 20
-#define SILENT_PERIODS 3       /* so many missing samples and the solution says so */
-#define HOLD_MAX_NS 500000000  /* beyond, the held increments mean nothing */
 
 /* ---- solution -------------------------------------------------------------------------------------------------------------------- */
 
@@ -19,8 +17,8 @@ static uint8_t quality(const fsw_nav_state_t *s)
 {
   const fsw_nav_filter_t *f = &s->f;
   double all = fsw_v3_dot(f->r_e, f->r_e) + fsw_v3_dot(f->v_e, f->v_e) + f->q_be[0] + f->q_be[1] + f->q_be[2] + f->q_be[3];
-  if (!fsw_isfinite(all) || s->t_held_ns >= HOLD_MAX_NS || s->imu_count == 0U) return 3;
-  if (s->t_gap_ns > SILENT_PERIODS * s->period_ns) return 2;
+  if (!fsw_isfinite(all) || s->t_held_ns >= FSW_NAV_HOLD_MAX_NS || s->imu_count == 0U) return 3;
+  if (s->t_gap_ns > FSW_NAV_SILENT_PERIODS * s->period_ns) return 2;
   return f->t_ns - s->t_fix_ns > LOST_NS ? 1 : 0;
 }
 
@@ -101,18 +99,6 @@ static bool fresh(const fsw_io_t *io, uint32_t k, uint32_t *seen)
   return true;
 }
 
-/* No sample this tick: count the silence, and from the fourth missing sample on hold the last rates, so that the solution goes on. */
-static void silence(fsw_nav_state_t *s, const fsw_nav_params_t *p, int64_t dt_ns)
-{
-  if (s->imu_count == 0U || s->t_gap_ns > INT64_MAX / 4) return;
-  s->t_gap_ns += dt_ns;
-  if (s->t_gap_ns <= SILENT_PERIODS * s->period_ns) return;
-  for (uint32_t k = 0; k < 8U && s->t_gap_ns - s->t_held_ns >= s->period_ns && s->t_held_ns < HOLD_MAX_NS; k++) {
-    fsw_nav_hold(s, p, s->period_ns);
-    s->t_held_ns += s->period_ns;
-  }
-}
-
 static void take_imu(fsw_io_t *io, fsw_nav_state_t *s, const fsw_nav_params_t *p)
 {
   const fsw_imu_voted_t *z = io->in[IN_IMU];
@@ -121,7 +107,7 @@ static void take_imu(fsw_io_t *io, fsw_nav_state_t *s, const fsw_nav_params_t *p
     s->t_held_ns = 0;
     return;
   }
-  silence(s, p, io->dt_ns);
+  fsw_nav_silence(s, p, io->dt_ns);
 }
 
 static int32_t step(fsw_io_t *io)

@@ -338,6 +338,11 @@ void fsw_nav_init_covariance(fsw_nav_state_t *s, const fsw_nav_params_t *p);
 int32_t fsw_nav_on_imu(fsw_nav_state_t *s, const fsw_nav_params_t *p, int64_t t_valid_ns, const double *dth, const double *dv);
 /* Repeats the last increments over dt_ns with more noise. */
 void fsw_nav_hold(fsw_nav_state_t *s, const fsw_nav_params_t *p, int64_t dt_ns);
+/* A tick of dt_ns without a sample: counts the silence, and from the fourth missing sample on holds the last rates (fsw_nav_hold), so that
+ * the solution goes on, for at most FSW_NAV_HOLD_MAX_NS. */
+#define FSW_NAV_SILENT_PERIODS 3      /* so many missing samples and the solution says so */
+#define FSW_NAV_HOLD_MAX_NS 500000000 /* beyond, the held increments mean nothing */
+void fsw_nav_silence(fsw_nav_state_t *s, const fsw_nav_params_t *p, int64_t dt_ns);
 /* 1 fused, 0 rejected by a gate or not yet readmitted, -1 refused (invalid, repeated, too old, outside its range). */
 int32_t fsw_nav_on_gnss(fsw_nav_state_t *s, const fsw_nav_params_t *p, uint32_t k, const fsw_gnss_t *z, fsw_events_t *ev);
 int32_t fsw_nav_on_radalt(fsw_nav_state_t *s, const fsw_nav_params_t *p, uint32_t k, const fsw_radalt_t *z, fsw_events_t *ev);
