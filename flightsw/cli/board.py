@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
 import click
+
+from flightsw.cli.lazy_group import LazyGroup
 
 # name: (module in this package, help line shown without importing it)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -20,29 +19,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class BoardGroup(click.Group):
-    """Knows its commands by name; imports a command's module when it is asked for. A module's command is its attribute of that name."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """All commands, in the order of the table."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, imported."""
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"flightsw.cli.{COMMANDS[cmd_name][0]}")
-        found: Any = getattr(module, cmd_name, None) or getattr(module, f"{cmd_name}_", None)
-        if not isinstance(found, click.Command):
-            raise TypeError(f"flightsw.cli.{COMMANDS[cmd_name][0]} defines no click command {cmd_name}")
-        return found
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Help lines from the table: no command is imported."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
-@click.group(name="board", cls=BoardGroup)
+@click.group(name="board", cls=LazyGroup, table=COMMANDS)
 def command() -> None:
     """Boards: serve them, find them, reserve them."""

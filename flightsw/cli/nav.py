@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from flightsw.cli import NOT_MET, OK, console
+from flightsw.cli.lazy_group import LazyGroup
 
 if TYPE_CHECKING:
     from hil.nav import NavResult
@@ -22,30 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class NavGroup(click.Group):
-    """Knows its commands by name; imports a command's module when it is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """All commands, in the order of the table."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, imported."""
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"flightsw.cli.{COMMANDS[cmd_name][0]}")
-        found: Any = getattr(module, cmd_name, None) or getattr(module, "command", None)
-        if not isinstance(found, click.Command):
-            raise TypeError(f"flightsw.cli.{COMMANDS[cmd_name][0]} defines no click command {cmd_name}")
-        return found
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Help lines from the table: no command is imported."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
-@click.group(name="nav", cls=NavGroup)
+@click.group(name="nav", cls=LazyGroup, table=COMMANDS)
 def command() -> None:
     """The navigation filter alone: on recorded data, and its honesty."""
 
